@@ -1,0 +1,1 @@
+"""onnxcomp: make pruned and factored convolutional networks smaller and faster in ONNX Runtime, with proof."""

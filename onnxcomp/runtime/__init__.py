@@ -1,0 +1,1 @@
+"""RUN: the extension library and sessions that use it."""
