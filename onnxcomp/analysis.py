@@ -1,0 +1,117 @@
+"""The layers of a model as a list: what each holds, what it costs, and the totals of a file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
+from onnxcomp.formats import sparse_conv, sparse_weight
+from onnxcomp.formats.functions import DOMAIN
+from onnxcomp.model import Model
+from onnxcomp.structure import structure_of
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node with weights."""
+
+    name: str
+    key: str  # its first output tensor, unique in the model
+    op: str
+    shape: tuple[int, ...]  # the weight's
+    macs: int | None  # multiply-adds it does; None where a shape is unknown
+    parameters: int  # numbers stored
+    nonzero: int
+    size_bytes: int  # of the weight as stored
+    structure: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A file in numbers."""
+
+    size_bytes: int
+    parameters: int
+    nonzero: int
+    macs: int
+    opset: int
+    ir: int
+
+
+def layers_of(model: Model, shapes: Mapping[str, Sequence[int]]) -> list[Layer]:
+    """Every layer with a constant weight, in graph order. `shapes` are concrete tensor shapes by name."""
+    return [layer for node in model.graph.nodes if (layer := _layer(model, node, shapes)) is not None]
+
+
+def totals_of(model: Model, layers: Iterable[Layer]) -> Totals:
+    """Totals: parameters are all floating-point numbers stored, layers or not."""
+    parameters = nonzero = 0
+    for tensor in model.graph.tensors().values():
+        if not isinstance(tensor, gs.Constant):
+            continue
+        value = model.constant(tensor)
+        if value is not None and np.issubdtype(value.dtype, np.floating):
+            parameters += value.size
+            nonzero += int(np.count_nonzero(value))
+    done = sum(layer.macs or 0 for layer in layers)
+    return Totals(model.size_bytes(), parameters, nonzero, done, model.opset, model.ir_version)
+
+
+def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
+    if node.domain == DOMAIN and node.op in sparse_conv.EPILOGUES:
+        return _sparse_conv(model, node, shapes)
+    if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
+        return None
+    tensor = node.inputs[1]
+    if node.op == "MatMul" and model.constant(tensor) is None:
+        tensor = node.inputs[0]
+    decoder = tensor.inputs[0] if tensor.inputs else None
+    if decoder is not None and decoder.domain == DOMAIN and decoder.op == sparse_weight.OP:
+        return _decoded(model, node, decoder, shapes)
+    value = model.constant(tensor)
+    if value is None:
+        return None
+    found = structure_of(_outputs_first(node, value))
+    return Layer(
+        label(node),
+        node.outputs[0].name,
+        node.op,
+        value.shape,
+        macs(node, shapes, value.shape),
+        value.size,
+        found.nonzero,
+        model.stored_bytes(tensor) or 0,
+        str(found),
+    )
+
+
+def _sparse_conv(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
+    shape = tuple(int(d) for d in node.attrs["weight_shape"])
+    stored = [model.constant(tensor) for tensor in node.inputs[1:3]]
+    nonzero = stored[1].size if stored[1] is not None else 0
+    output = shapes.get(node.outputs[0].name)
+    done = None if output is None else prod(output[:1]) * prod(output[2:]) * nonzero
+    size_bytes = sum(value.nbytes for value in stored if value is not None)
+    return Layer(
+        label(node), node.outputs[0].name, node.op, shape, done, nonzero, nonzero, size_bytes, str(node.attrs["structure"])
+    )
+
+
+def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
+    shape = tuple(int(d) for d in decoder.attrs["weight_shape"])
+    stored = [model.constant(tensor) for tensor in decoder.inputs]
+    nonzero = stored[1].size if stored[1] is not None else 0
+    size_bytes = sum(value.nbytes for value in stored if value is not None)
+    done = macs(node, shapes, shape)
+    return Layer(label(node), node.outputs[0].name, node.op, shape, done, nonzero, nonzero, size_bytes, "bitmap")
+
+
+def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:
+    """The weight with output channels along its first axis."""
+    if node.op == "MatMul" or (node.op == "Gemm" and not node.attrs.get("transB", 0)):
+        return np.swapaxes(value, -1, 0) if value.ndim > 1 else value.reshape(-1, 1)
+    return value
+

@@ -1,0 +1,8 @@
+"""Inputs to run a model on: data sources, and seeded inputs where there is no data."""
+
+from onnxcomp.calibration.data import Data
+from onnxcomp.calibration.inputs import InputSpec, inputs_of
+from onnxcomp.calibration.opening import open_data
+from onnxcomp.calibration.synthetic import random_data
+
+__all__ = ["Data", "InputSpec", "inputs_of", "open_data", "random_data"]

@@ -1,0 +1,134 @@
+"""sparse-conv: run a Conv whose weight is mostly zeros by the direct sparse kernel.
+
+    Conv(X, W, b) [-> Add Z] [-> activation]     becomes     ai.onnxcomp::SparseConv[Add][activation](X, mask, values, b [, Z])
+
+with W stored as a bitmap and its nonzeros (onnxcomp/formats/bitmap.py). Applies to 1-D and 2-D float32 convolutions with a
+constant weight, any strides, pads, dilations and groups; only where the kernel is measured faster than ONNX Runtime's dense
+Conv here, unless `when=always`. The activations are those ORT fuses into its own Conv, and SiLU. An Add is taken in where
+both sides have one shape. Exact: the same products are summed, in another order. (Park et al., ICLR 2017, section 3.1.)
+
+Never touches integer, float16 or double convolutions, weights that hold NaN or Inf (their zeros would no longer
+multiply them) and nodes inside If, Loop or Scan bodies.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import TensorProto
+from pydantic import Field
+
+from onnxcomp.context import Context
+from onnxcomp.convolution import Convolution, is_standard, macs
+from onnxcomp.formats import bitmap, sparse_conv
+from onnxcomp.formats.functions import MIN_OPSET
+from onnxcomp.fragment import Fragment
+from onnxcomp.model import Model
+from onnxcomp.pass_manager import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp_passes.epilogue import Epilogue, find_epilogue
+
+
+class Options(PassOptions):
+    """Options of sparse-conv."""
+
+    when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
+    min_zeros: float = Field(0.3, ge=0, le=1, description="share of zeros below which a layer is not tried")
+
+
+@dataclass(frozen=True, eq=False)
+class ConvSite(Site):
+    """A Conv, its numbers, and what follows it that the operator takes in."""
+
+    convolution: Convolution
+    epilogue: Epilogue
+
+
+class SparseConv(Pass):
+    """Run convolutions that are mostly zeros by the direct sparse kernel."""
+
+    name = "sparse-conv"
+    summary = "run convolutions that are mostly zeros by the direct sparse kernel"
+    Options = Options
+    portable = False
+    min_opset = MIN_OPSET
+    options: Options
+
+    def match(self, graph: Model) -> Iterable[Site | Declined]:
+        """Every Conv, with the residual and activation that can go into the operator."""
+        graph.infer_shapes()
+        taken: set[int] = set()
+        for node in list(graph.graph.nodes):
+            if not is_standard(node, "Conv"):
+                continue
+            name = Site((node,)).name
+            convolution = Convolution.read(graph, node)
+            reason = convolution if isinstance(convolution, str) else self._why_not(convolution)
+            if reason or isinstance(convolution, str):
+                yield Declined(name, str(reason))
+                continue
+            epilogue = find_epilogue(graph, node, taken)
+            taken.update(id(n) for n in epilogue.nodes)
+            yield ConvSite((node, *epilogue.nodes), convolution, epilogue)
+
+    def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
+        """The sparse operator, timed against the dense nodes it would replace."""
+        assert isinstance(site, ConvSite)
+        node, weight = site.nodes[0], site.convolution.weight
+        if context.dtypes.get(node.inputs[0].name) != TensorProto.FLOAT:
+            yield Declined(site.name, "the input is not float32")
+            return
+        before = Fragment.of(context.model, site.nodes)
+        after = _sparse(site, before, max(context.model.opset, MIN_OPSET))
+        timing = context.measure(before, after) if self.options.when == "faster" else None
+        if isinstance(timing, Declined):
+            yield Declined(site.name, timing.reason)
+            return
+        dense_macs = macs(node, context.shapes, weight.shape)
+        nonzero = int(np.count_nonzero(weight))
+        yield Candidate(
+            self.name,
+            after,
+            before,
+            {"structure": "unstructured", "zeros": round(1 - nonzero / weight.size, 4)},
+            timing,
+            size_bytes=(before.size_bytes, after.size_bytes),
+            macs=None if dense_macs is None else (dense_macs, dense_macs * nonzero // weight.size),
+        )
+
+    def _why_not(self, convolution: Convolution) -> str | None:
+        weight = convolution.weight
+        if weight.dtype != np.float32:
+            return f"the weight is {weight.dtype}, the kernel computes in float32"
+        if weight.ndim > 4:
+            return f"{weight.ndim - 2}-D convolutions are not supported"
+        if not np.isfinite(weight).all():
+            return "the weight holds NaN or Inf"
+        zeros = 1 - np.count_nonzero(weight) / weight.size
+        if zeros < self.options.min_zeros:
+            return f"{zeros:.1%} zeros; below {self.options.min_zeros:.0%} the dense kernel is faster"
+        return None
+
+
+def _sparse(site: ConvSite, before: Fragment, opset: int) -> Fragment:
+    """The fragment with the operator, under the names at the border of `before`."""
+    node, convolution = site.nodes[0], site.convolution
+    stored = bitmap.encode(convolution.weight)
+    base = node.inputs[1].name
+    constants = {f"{base}_mask": stored.mask, f"{base}_values": stored.values}
+    inputs = [node.inputs[0].name, *constants]
+    if convolution.bias is None:
+        constants[f"{base}_bias"] = convolution.bias_or_zeros
+        inputs.append(f"{base}_bias")
+    else:
+        constants[node.inputs[2].name] = convolution.bias
+        inputs.append(node.inputs[2].name)
+    if site.epilogue.residual:
+        inputs.append(site.epilogue.residual)
+    form = sparse_conv.Epilogue(bool(site.epilogue.residual), site.epilogue.activation)
+    attributes = {k: v for k, v in convolution.attributes.items() if k in sparse_conv.CONV_ATTRIBUTES}
+    proto = sparse_conv.node(
+        form, inputs, before.outputs[0], convolution.weight.shape, node.name, **attributes, **site.epilogue.attributes
+    )
+    return Fragment((proto,), constants, before.inputs, before.outputs, (sparse_conv.function(form, opset),))
