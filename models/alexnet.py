@@ -14,7 +14,7 @@ def layers(b: Builder, x: Feature, classes: int) -> Feature:
     x = b.flatten(b.max_pool(x, 3, 2))
     for _ in range(2):
         x = b.relu(b.gemm(x, 4096))
-    return b.logits(x, classes)
+    return b.gemm(x, classes, centred=True)
 
 
 ALEXNET = Architecture("alexnet", layers, image_size=224, classes=1000, normalised=False)

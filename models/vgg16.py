@@ -17,7 +17,7 @@ def layers(b: Builder, x: Feature, classes: int) -> Feature:
     x = b.flatten(x)
     for _ in range(2):
         x = b.relu(b.gemm(x, 4096))
-    return b.logits(x, classes)
+    return b.gemm(x, classes, centred=True)
 
 
 VGG16 = Architecture("vgg16", layers, image_size=224, classes=1000, normalised=False)

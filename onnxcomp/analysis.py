@@ -21,12 +21,17 @@ class Layer:
     name: str
     key: str  # its first output tensor, unique in the model
     op: str
-    shape: tuple[int, ...]  # the weight's
+    shape: tuple[int, ...]  # of the weight, decoded
     macs: int | None  # multiply-adds it does; None where a shape is unknown
     parameters: int  # numbers stored
     nonzero: int
     size_bytes: int  # of the weight as stored
     structure: str
+
+    @property
+    def elements(self) -> int:
+        """Numbers in the decoded weight, zeros included."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)

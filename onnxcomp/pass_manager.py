@@ -16,10 +16,12 @@ from typing import Any, ClassVar
 import onnx_graphsurgeon as gs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from onnxcomp.calibration import open_data, random_data
 from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import label
 from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
 from onnxcomp.fragment import Fragment, splice
+from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 
 MAX_REWRITE_ERROR = 1e-4  # relative L2 of a rewritten fragment against what it replaces; float32 sums reach about 1e-6
@@ -185,6 +187,10 @@ class PassManager:
 
         return cls(tuple(build(name, options, installed()) for name, options in parse_pipeline(pipeline)))
 
+    def fit(self, *, portable: bool) -> "PassManager":
+        """Without the passes that gain nothing where only standard operators may be used, if `portable`."""
+        return PassManager(tuple(p for p in self.passes if p.portable)) if portable else self
+
     @property
     def text(self) -> str:
         """The pipeline as text that `parse` reads back."""
@@ -208,7 +214,7 @@ class PassManager:
         """
         from onnxcomp.planner import cheapest
 
-        context = context or Context.of(model, data=data)
+        context = context or _context(model, data)
         selection = selection or Selection()
         selection.validate(model)
         results: list[PassResult] = []
@@ -225,12 +231,23 @@ class PassManager:
         return Run(model, tuple(results))
 
 
+def _context(model: Model, data: object) -> Context:
+    """Surroundings from `data` (anything `open_data` takes), or seeded inputs where it is None."""
+    specs = input_specs(model)
+    return Context.on_data(model, random_data(specs) if data is None else open_data(data, specs))
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """The model after the passes, and what each of them did."""
 
     model: Model
     passes: tuple[PassResult, ...]
+
+    @property
+    def changed(self) -> int:
+        """The number of rewrites."""
+        return sum(one.changed for one in self.passes)
 
 
 def _run(

@@ -2,8 +2,9 @@
 
 Candidates carry their cost, measured on this machine; one that does not pay is declined with the figures. A dense Conv in
 ONNX Runtime works on a blocked layout, so a sparse operator between dense neighbours adds a conversion at each border:
-whether a layer pays depends on its neighbours. Two answers are therefore tried on the whole network and the faster is
-kept: `cheapest` counts no border (right where neighbours turn sparse too), `cautious` counts both.
+whether a layer pays depends on its neighbours. Several answers are therefore tried on the whole network and the fastest is
+kept: `cheapest` counts no border (right where neighbours turn sparse too), `cautious` counts both. `unhurried` is the
+answer where neither makes the network faster.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,12 @@ def cheapest(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candida
 def cautious(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
     """The fastest candidate that beats what stands there even between two dense neighbours."""
     return _choose(site, candidates, border_share=1.0)
+
+
+def unhurried(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
+    """Only what cannot be slower by construction: the answer left where no measured choice pays in the whole network."""
+    free = [candidate for candidate in candidates if candidate.timing is None]
+    return free[0] if free else Declined(site.name, f"{candidates[0].method} does not pay in the network as a whole")
 
 
 def _choose(site: Site, candidates: Sequence[Candidate], border_share: float) -> Candidate | Declined:

@@ -1,23 +1,24 @@
 """Builds a network layer by layer, with seeded weights and, where asked for, zeros.
 
 The same recipe gives the same bytes. A layer's random numbers depend on the seed and on its place alone, so a sparse
-network carries the dense one's weights, rescaled, wherever it is not zero.
+network carries the dense one's weights, rescaled, wherever it is not zero. A few made-up images travel along, so that
+BatchNormalization gets the statistics of what reaches it and the logits depend on the image at any depth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from zoo.graph import GraphWriter
-from zoo.moments import Array, Moments
+from zoo import sample
+from zoo.graph import Attribute, GraphWriter
+from zoo.normalisation import EPSILON, BatchNorm, portable
+from zoo.sample import Sample
 from zoo.weights import Pattern, he_weight, zero_mask
-
-_EPSILON = 1e-5
 
 
 class BuildError(Exception):
@@ -43,17 +44,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Feature:
-    """A tensor (N, C, height, width) of the graph; a flattened one has height = width = 1."""
+    """A tensor of the graph, and its `value` for a few images: (n, C, H, W), or (n, C) behind a Flatten."""
 
     name: str
-    height: int
-    width: int
-    moments: Moments
+    value: Sample
 
     @property
     def channels(self) -> int:
         """C."""
-        return self.moments.mean.size
+        return int(self.value.shape[1])
 
 
 @dataclass
@@ -72,101 +71,104 @@ class Cost:
 
 
 class Builder:
-    """Appends layers. In a `normalised` network a BatchNormalization follows each Conv; in the others a Conv has a bias."""
+    """Appends layers. In a `normalised` network a BatchNormalization follows each Conv; in others it is folded in.
+
+    So a network published without it is one that was trained with it: its signals do not fade with depth either.
+    """
 
     def __init__(self, recipe: Recipe, *, image_size: int, normalised: bool) -> None:
         self.cost = Cost()
-        self.image = Feature("input", image_size, image_size, Moments.standard(3))
         self._recipe = recipe
-        self._normalised = normalised
+        self._separate = normalised and recipe.batchnorm
         self._graph = GraphWriter(3, image_size, image_size)
         self._layers = 0
+        self.image = Feature("input", sample.images(3, image_size, self._next_rng()))
 
     def conv(
         self, x: Feature, channels: int, kernel: int, *, stride: int = 1, pad: int | None = None, groups: int = 1
     ) -> Feature:
         """A square Conv, padded by half its kernel unless `pad` says otherwise, then its normalisation."""
         pad = kernel // 2 if pad is None else pad
-        height, width = _window(x, kernel, stride, pad)
+        height, width = _windows(x, kernel, stride, pad)
         depthwise = 1 < groups == x.channels
-        sparse = not depthwise and (self._layers > 0 or self._recipe.include_first)
+        sparse = not depthwise and (self.cost.weights > 0 or self._recipe.include_first)
         rng = self._next_rng()
         weight = self._weight((channels, x.channels // groups, kernel, kernel), rng, sparse=sparse)
         self.cost.macs += weight.size * height * width
-        geometry: dict[str, int | Sequence[int]] = {
+        geometry: dict[str, Attribute] = {
             "dilations": [1, 1],
             "group": groups,
-            "kernel_shape": [kernel, kernel],
+            "kernel_shape": [kernel] * 2,
             "pads": [pad] * 4,
-            "strides": [stride, stride],
+            "strides": [stride] * 2,
         }
-        moments = x.moments.through_linear(weight, groups)
-        name, moments = self._convolve(x.name, weight, geometry, moments, rng)
-        return Feature(name, height, width, moments)
+        value = sample.conv(x.value, weight, stride, pad, groups)
+        return self._normalise(x, weight, geometry, value, BatchNorm.of(value, rng))
 
-    def gemm(self, x: Feature, outputs: int) -> Feature:
-        """A fully connected layer over a flat map."""
-        return self._gemm(x, outputs, _small_bias)
-
-    def logits(self, x: Feature, classes: int) -> Feature:
-        """The last fully connected layer. Its bias takes the mean away, so that the class depends on the image."""
-        return self._gemm(x, classes, lambda moments, rng: _small_bias(moments, rng) - moments.mean)
+    def gemm(self, x: Feature, outputs: int, *, centred: bool = False) -> Feature:
+        """A fully connected layer over (N, C) with a small bias, which takes each output's mean away if `centred`."""
+        rng = self._next_rng()
+        weight = self._weight((outputs, x.channels), rng, sparse=self._recipe.fully_connected)
+        self.cost.macs += weight.size
+        value = x.value @ weight.T
+        level = portable(np.sqrt(np.mean(value**2)))
+        bias = np.float32(0.1) * level * rng.standard_normal(outputs, dtype=np.float32)
+        self.cost.parameters += outputs
+        if centred:
+            bias -= portable(value.mean(axis=0))
+        name = self._graph.node("Gemm", [x.name], {"weight": weight, "bias": bias}, {"transB": 1})
+        return Feature(name, value + bias)
 
     def relu(self, x: Feature) -> Feature:
         """max(x, 0)."""
-        return Feature(self._graph.node("Relu", [x.name]), x.height, x.width, x.moments.through_relu())
+        return Feature(self._graph.node("Relu", [x.name]), np.maximum(x.value, 0))
 
     def relu6(self, x: Feature) -> Feature:
         """min(max(x, 0), 6)."""
-        name = self._graph.node("Clip", [x.name], {"low": 0.0, "high": 6.0})
-        return Feature(name, x.height, x.width, x.moments.through_relu(6.0))
+        return Feature(self._graph.node("Clip", [x.name], {"low": 0.0, "high": 6.0}), np.clip(x.value, 0, 6))
 
     def add(self, a: Feature, b: Feature) -> Feature:
         """a + b."""
-        return Feature(self._graph.node("Add", [a.name, b.name]), a.height, a.width, a.moments.added_to(b.moments))
+        return Feature(self._graph.node("Add", [a.name, b.name]), a.value + b.value)
 
     def concat(self, a: Feature, b: Feature) -> Feature:
         """a and b side by side along the channels."""
-        name = self._graph.node("Concat", [a.name, b.name], axis=1)
-        return Feature(name, a.height, a.width, a.moments.followed_by(b.moments))
+        name = self._graph.node("Concat", [a.name, b.name], attributes={"axis": 1})
+        return Feature(name, np.concatenate([a.value, b.value], axis=1))
 
     def max_pool(self, x: Feature, kernel: int, stride: int, *, pad: int = 0, round_up: bool = False) -> Feature:
         """A square MaxPool; `round_up` keeps a last, partial window (Caffe's rule)."""
-        height, width = _window(x, kernel, stride, pad, round_up=round_up)
-        attributes = {"kernel_shape": [kernel] * 2, "pads": [pad] * 4, "strides": [stride] * 2}
-        name = self._graph.node("MaxPool", [x.name], ceil_mode=int(round_up), **attributes)
-        return Feature(name, height, width, x.moments.through_max_pool())
+        height, width = _windows(x, kernel, stride, pad, round_up=round_up)
+        attributes: dict[str, Attribute] = {
+            "ceil_mode": int(round_up),
+            "kernel_shape": [kernel] * 2,
+            "pads": [pad] * 4,
+            "strides": [stride] * 2,
+        }
+        name = self._graph.node("MaxPool", [x.name], attributes=attributes)
+        return Feature(name, sample.max_pool(x.value, kernel, stride, pad, height, width))
 
     def global_average_pool(self, x: Feature) -> Feature:
-        """The mean over all pixels, which keeps a channel's mean; its variance is that of fully correlated pixels."""
-        return Feature(self._graph.node("GlobalAveragePool", [x.name]), 1, 1, x.moments)
-
-    def subsample(self, x: Feature, channels: int) -> Feature:
-        """Every second pixel both ways, and zero channels behind x's own: the shortcut that has no parameters."""
-        slices = {"starts": [0, 0], "ends": [x.height, x.width], "axes": [2, 3], "steps": [2, 2]}
-        name = self._graph.node("Slice", [x.name], slices)
-        added = channels - x.channels
-        name = self._graph.node("Pad", [name], {"pads": [0, 0, 0, 0, 0, added, 0, 0]})
-        none = Moments(np.zeros(added), np.zeros(added))
-        return Feature(name, -(-x.height // 2), -(-x.width // 2), x.moments.followed_by(none))
+        """The mean over all pixels, (N, C, 1, 1)."""
+        return Feature(self._graph.node("GlobalAveragePool", [x.name]), x.value.mean(axis=(2, 3), keepdims=True))
 
     def flatten(self, x: Feature) -> Feature:
         """(N, C, H, W) -> (N, C * H * W)."""
-        return Feature(self._graph.node("Flatten", [x.name], axis=1), 1, 1, x.moments.repeated(x.height * x.width))
+        name = self._graph.node("Flatten", [x.name], attributes={"axis": 1})
+        return Feature(name, x.value.reshape(len(x.value), -1))
+
+    def subsample(self, x: Feature, channels: int) -> Feature:
+        """Every second pixel both ways, and zero channels behind x's own: the shortcut that has no parameters."""
+        height, width = x.value.shape[2:]
+        added = channels - x.channels
+        slices = {"starts": [0, 0], "ends": [height, width], "axes": [2, 3], "steps": [2, 2]}
+        name = self._graph.node("Slice", [x.name], slices)
+        name = self._graph.node("Pad", [name], {"pads": [0, 0, 0, 0, 0, added, 0, 0]})
+        return Feature(name, np.pad(x.value[:, :, ::2, ::2], ((0, 0), (0, added), (0, 0), (0, 0))))
 
     def finish(self, name: str, logits: Feature, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The model; `logits` is the last layer added."""
+        """The model; `logits` (N, classes) is the last layer added."""
         return self._graph.finish(name, logits.channels, metadata)
-
-    def _gemm(self, x: Feature, outputs: int, bias_for: Callable[[Moments, np.random.Generator], Array]) -> Feature:
-        rng = self._next_rng()
-        weight = self._weight((outputs, x.channels), rng, sparse=self._recipe.fully_connected)
-        moments = x.moments.through_linear(weight)
-        bias = bias_for(moments, rng)
-        self.cost.macs += weight.size
-        self.cost.parameters += bias.size
-        name = self._graph.node("Gemm", [x.name], {"weight": weight, "bias": bias}, transB=1)
-        return Feature(name, 1, 1, moments.through_affine(np.ones(outputs), bias))
 
     def _next_rng(self) -> np.random.Generator:
         rng = np.random.default_rng([self._recipe.seed, self._layers])
@@ -185,77 +187,31 @@ class Builder:
         self.cost.parameters += weight.size
         return weight
 
-    def _convolve(
-        self,
-        x: str,
-        weight: NDArray[np.float32],
-        geometry: Mapping[str, int | Sequence[int]],
-        moments: Moments,
-        rng: np.random.Generator,
-    ) -> tuple[str, Moments]:
-        """The Conv and what normalises it, given the `moments` of the bare Conv; the result's name and moments."""
-        channels = weight.shape[0]
-        if not self._normalised:
-            bias = _small_bias(moments, rng)
-            self.cost.parameters += channels
-            name = self._graph.node("Conv", [x], {"weight": weight, "bias": bias}, **geometry)
-            return name, moments.through_affine(np.ones(channels), bias)
-        norm = _BatchNorm.near(moments, rng)
+    def _normalise(
+        self, x: Feature, weight: NDArray[np.float32], geometry: Mapping[str, Attribute], value: Sample, norm: BatchNorm
+    ) -> Feature:
+        """The Conv of `x`, whose bare result is `value`, and `norm` behind it or folded into it."""
         factor, offset = norm.as_affine()
-        if self._recipe.batchnorm:
-            self.cost.parameters += 2 * channels
-            name = self._graph.node("Conv", [x], {"weight": weight}, **geometry)
-            name = self._graph.node("BatchNormalization", [name], vars(norm), epsilon=_EPSILON)
+        if self._separate:
+            self.cost.parameters += 2 * weight.shape[0]
+            name = self._graph.node("Conv", [x.name], {"weight": weight}, geometry)
+            name = self._graph.node("BatchNormalization", [name], vars(norm), {"epsilon": EPSILON})
         else:
-            self.cost.parameters += channels
+            self.cost.parameters += weight.shape[0]
             folded = {"weight": weight * factor.reshape(-1, 1, 1, 1), "bias": offset}
-            name = self._graph.node("Conv", [x], folded, **geometry)
-        return name, moments.through_affine(factor, offset)
+            name = self._graph.node("Conv", [x.name], folded, geometry)
+        return Feature(name, value * factor.reshape(-1, 1, 1) + offset.reshape(-1, 1, 1))
 
 
-@dataclass(frozen=True)
-class _BatchNorm:
-    """The four arrays (C,) of a BatchNormalization, in the operator's order."""
-
-    scale: Array
-    shift: Array
-    mean: Array
-    variance: Array
-
-    @classmethod
-    def near(cls, moments: Moments, rng: np.random.Generator) -> _BatchNorm:
-        """Statistics close to `moments`, as a running average is, with a scale and shift as training leaves them."""
-        channels = moments.mean.size
-        # A channel whose weights are all zero has no variance; dividing by it would blow up what is left of it.
-        variance = np.maximum(moments.variance, 1e-3 * moments.variance.mean())
-        return cls(
-            scale=rng.uniform(0.5, 1.5, channels),
-            shift=rng.normal(0, 0.2, channels),
-            mean=moments.mean + 0.1 * np.sqrt(variance) * rng.standard_normal(channels),
-            variance=variance * rng.uniform(0.8, 1.25, channels),
-        )
-
-    def as_affine(self) -> tuple[Array, Array]:
-        """Factor and offset (C,) of the same map, `factor * x + offset`."""
-        factor = self.scale / np.sqrt(self.variance + _EPSILON)
-        return factor, self.shift - factor * self.mean
-
-
-def _small_bias(moments: Moments, rng: np.random.Generator) -> Array:
-    """A bias (C,) of a tenth of the signal it is added to."""
-    level = np.sqrt(np.mean(moments.mean**2 + moments.variance))
-    return 0.1 * level * rng.standard_normal(moments.mean.size)
-
-
-def _window(x: Feature, kernel: int, stride: int, pad: int, *, round_up: bool = False) -> tuple[int, int]:
-    """Height and width after a square window has moved over `x`."""
-    sizes = []
-    for size in (x.height, x.width):
+def _windows(x: Feature, kernel: int, stride: int, pad: int, *, round_up: bool = False) -> tuple[int, int]:
+    """How many windows fit down and across; BuildError where none does."""
+    counts = []
+    for size in x.value.shape[2:]:
         room = size + 2 * pad - kernel
         if room < 0:
             raise BuildError(
                 f"the image is too small: a window of {kernel} meets a map of {size}; choose a larger --image-size"
             )
         steps = -(-room // stride) if round_up else room // stride
-        sizes.append(steps + 1)
-    return sizes[0], sizes[1]
+        counts.append(steps + 1)
+    return counts[0], counts[1]

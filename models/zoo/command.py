@@ -78,7 +78,7 @@ class _OneLineParser(argparse.ArgumentParser):
 def _parser(default: Architecture, variants: Mapping[str, Architecture]) -> argparse.ArgumentParser:
     parser = _OneLineParser(description=f"Write {default.name} as ONNX, with random weights.")
     parser.add_argument("out", type=Path, metavar="OUT.onnx", help="the file to write")
-    parser.add_argument("--seed", type=_natural, default=0, help="of all random numbers (default 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of all random numbers (default 0)")
     parser.add_argument("--sparsity", type=_share, default=0.0, help="share of zeros in a sparse layer, 0 to 1")
     parser.add_argument("--pattern", choices=PATTERNS, default="unstructured", help="zeros alone, or in column blocks")
     parser.add_argument("--include-first", action="store_true", help="make the first Conv sparse too")
@@ -112,7 +112,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
+    """An option's value that is a whole number and not negative."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 17
 IR_VERSION = 8
 PRODUCER = "onnxcomp models"
+Attribute = int | float | Sequence[int]
 
 
 class GraphWriter:
@@ -32,7 +33,7 @@ class GraphWriter:
         op: str,
         inputs: Sequence[str],
         arrays: Mapping[str, ArrayLike] | None = None,
-        **attributes: int | float | Sequence[int],
+        attributes: Mapping[str, Attribute] | None = None,
     ) -> str:
         """Append `op` over `inputs` followed by constant `arrays`, in their order; returns its output's name.
 
@@ -41,7 +42,9 @@ class GraphWriter:
         name = f"{op}_{self._count[op]}"
         self._count[op] += 1
         constants = [self._constant(f"{name}.{suffix}", array) for suffix, array in (arrays or {}).items()]
-        self._nodes.append(helper.make_node(op, [*inputs, *constants], [f"{name}.out"], name=name, **attributes))
+        node = helper.make_node(op, [*inputs, *constants], [f"{name}.out"], name=name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in (attributes or {}).items())
+        self._nodes.append(node)
         return f"{name}.out"
 
     def finish(self, name: str, classes: int, metadata: Mapping[str, str]) -> onnx.ModelProto:

@@ -42,7 +42,7 @@ def stages(b: Builder, x: Feature, block: Block, depths: Sequence[int], channels
 
 def head(b: Builder, x: Feature, classes: int) -> Feature:
     """The mean over the map, then one Gemm."""
-    return b.logits(b.flatten(b.global_average_pool(x)), classes)
+    return b.gemm(b.flatten(b.global_average_pool(x)), classes, centred=True)
 
 
 def imagenet_stem(b: Builder, x: Feature) -> Feature:

@@ -13,9 +13,7 @@ PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 _BLOCK_HEIGHT: dict[Pattern, int] = {"unstructured": 1, "4x1": 4, "16x1": 16}
 
 
-def zero_mask(
-    shape: tuple[int, ...], sparsity: float, pattern: Pattern, rng: np.random.Generator
-) -> NDArray[np.bool_]:
+def zero_mask(shape: tuple[int, ...], sparsity: float, pattern: Pattern, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Where a weight of `shape` (C_out, C_in, kh, kw) or (C_out, C_in) is zero.
 
     A block is 1, 4 or 16 neighbouring output channels at one input channel and kernel position (the last block of a

@@ -2,7 +2,7 @@
 
 from onnxcomp.calibration.data import Data
 from onnxcomp.calibration.inputs import InputSpec, inputs_of
-from onnxcomp.calibration.opening import open_data
+from onnxcomp.calibration.opening import data_for, open_data
 from onnxcomp.calibration.synthetic import random_data
 
-__all__ = ["Data", "InputSpec", "inputs_of", "open_data", "random_data"]
+__all__ = ["Data", "InputSpec", "data_for", "inputs_of", "open_data", "random_data"]

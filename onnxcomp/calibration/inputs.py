@@ -78,14 +78,20 @@ def inputs_of(session: ort.InferenceSession) -> list[InputSpec]:
     return specs
 
 
+def batched_alike(inputs: Sequence[InputSpec]) -> bool:
+    """Whether all inputs count samples along their first dimension, and any fixed number of them is the same."""
+    fixed = {spec.fixed_batch for spec in inputs} - {None}
+    return all(spec.shape for spec in inputs) and len(fixed) <= 1
+
+
 def shared_batch(inputs: Sequence[InputSpec], where: str) -> int | None:
-    """The one fixed batch of the inputs, None where it is free. Raises DataError where inputs are not batched alike."""
-    scalars = [spec.name for spec in inputs if not spec.shape]
-    fixed = {spec.fixed_batch for spec in inputs if spec.fixed_batch is not None}
-    if scalars or len(fixed) > 1:
-        what = f"input '{scalars[0]}' is a scalar" if scalars else f"the inputs fix different batches {sorted(fixed)}"
-        raise DataError(f"{where}: {what}, so samples cannot be batched; give whole feeds with module:function")
-    return fixed.pop() if fixed else None
+    """The one fixed batch of the inputs, None where it is free. Raises DataError where they are not batched alike."""
+    if not batched_alike(inputs):
+        shapes = ", ".join(f"{spec.name} {spec}" for spec in inputs)
+        raise DataError(
+            f"{where}: inputs {shapes} share no first dimension to cut along; give feeds with module:function"
+        )
+    return next((spec.fixed_batch for spec in inputs if spec.fixed_batch is not None), None)
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[Dim, ...]) -> bool:

@@ -1,13 +1,17 @@
 """What flows from a source to a model: runs of samples, cut and joined into batches."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcomp.errors import DataError
 
-class Samples(NamedTuple):
+
+@dataclass(frozen=True)
+class Samples:
     """Some samples in a row: arrays [n, ...] by input name, and labels [n, ...] where there are any."""
 
     arrays: dict[str, NDArray[Any]]
@@ -22,6 +26,15 @@ class Samples(NamedTuple):
     def sample_shapes(self) -> list[tuple[int, ...]]:
         """The shape of one sample of each input."""
         return [array.shape[1:] for array in self.arrays.values()]
+
+    def require_equal_lengths(self, where: str) -> None:
+        """Raise DataError unless every input, and the labels, have equally many samples."""
+        lengths = {name: len(array) for name, array in self.arrays.items()}
+        if self.labels is not None:
+            lengths["labels"] = len(self.labels)
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DataError(f"{where}: unequal numbers of samples: {found}; give as many of each")
 
     def cut(self, start: int, stop: int) -> "Samples":
         """The samples from `start` to `stop`, not copied."""
@@ -52,7 +65,7 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What the user should know of it, a line each."""
 
-    def read(self, size: int | None) -> Iterator[Samples]:
+    def read(self, size: int) -> Iterator[Samples]:
         """All samples in order, `size` at a time where the source is free to choose. Raises DataError."""
 
 

@@ -1,0 +1,188 @@
+"""The command line: options in, tables or JSON out, exit codes as documented in README.md."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from onnxcomp import commands
+from onnxcomp.errors import OnnxcompError, UsageError
+from onnxcomp.report import tables
+from onnxcomp.version import VERSION
+
+_FILE = click.Path(path_type=Path)
+
+
+class _OneLineErrors(click.Group):
+    """Turns every failure into one line on stderr and its exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.Abort:
+            _fail("interrupted", 130)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except OnnxcompError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("interrupted", 130)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+            sys.exit(0)
+        except Exception as error:
+            _fail(f"internal error, please report it: {type(error).__name__}: {error}", 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo("onnxcomp: " + " ".join(message.split()), err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="onnxcomp")
+def main() -> None:
+    """Make convolutional networks in ONNX smaller and faster in ONNX Runtime, with proof."""
+
+
+def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option("--data", metavar="SOURCE", help=".npz, .npy, folder of images, or module:function."),
+            click.option("--image-size", type=click.IntRange(1), help="Images: side to resize to."),
+            click.option("--mean", metavar="R,G,B", callback=_numbers, help="Images: subtracted, 0..255 scale."),
+            click.option("--std", metavar="R,G,B", callback=_numbers, help="Images: divided by, after --mean."),
+            click.option("--layout", type=click.Choice(["nchw", "nhwc"]), default="nchw", show_default=True),
+            click.option("--threads", type=click.IntRange(1), help="Of ONNX Runtime. [default: physical cores]"),
+            click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random inputs."),
+            click.option("--json", "json_path", type=_FILE, metavar="FILE", help="Also write the result as JSON."),
+            click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _numbers(_context: click.Context, option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--{option.name}: '{text}' is not a list of numbers such as 123.7,116.3,103.5") from error
+
+
+def _write_json(path: Path | None, value: Any) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise UsageError(f"--json {path}: cannot be written: {error.strerror}") from error
+
+
+@main.command()
+@click.argument("source", metavar="IN.onnx", type=_FILE)
+@click.argument("target", metavar="OUT.onnx", type=_FILE, required=False)
+@click.option("--passes", default="auto", show_default=True, metavar="PIPELINE", help="Such as fold-batchnorm,sparse-conv{when=always}.")
+@click.option("--max-error", type=float, metavar="E", help="Relative L2 error of the outputs. [default: 0.001]")
+@click.option("--min-agreement", type=float, metavar="PCT", help="Inputs whose argmax must stay the same.")
+@click.option("--max-drop", type=float, metavar="PCT", help="Points of top-1 (or --metric) that may be lost.")
+@click.option("--metric", metavar="MODULE:FUNCTION", help="Of (outputs, labels), in points, larger is better.")
+@click.option("--goal", type=click.Choice(["latency", "size"]), default="latency", show_default=True)
+@click.option("--target-speedup", type=float, metavar="X")
+@click.option("--target-size", metavar="BYTES|X%")
+@click.option("--portable", is_flag=True, help="Standard operators only.")
+@click.option("--include", multiple=True, metavar="REGEX", help="Touch only nodes whose name matches.")
+@click.option("--exclude", multiple=True, metavar="REGEX", help="Leave nodes whose name matches alone.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
+@click.option("--plan", type=_FILE, metavar="FILE", help="Write the choices made.")
+@click.option("--replay", type=_FILE, metavar="FILE", help="Make the choices of a plan.")
+@click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
+@click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
+@_data_options
+def optimize(source: Path, target: Path | None, json_path: Path | None, quiet: bool, report: Path | None, **options: Any) -> int:
+    """Compress IN.onnx, prove it equal, write OUT.onnx and report."""
+    if target is None and not options["dry_run"]:
+        raise UsageError("give OUT.onnx, the file to write, or --dry-run")
+    with tables.progress(quiet) as tell:
+        result = commands.optimize(source, target, report=report, progress=tell, **options)
+    _write_json(json_path, result.report.to_json())
+    if not quiet:
+        tables.print_report(result.report, target)
+    return result.report.exit
+
+
+@main.command()
+@click.argument("source", metavar="IN.onnx", type=_FILE)
+@_data_options
+def inspect(source: Path, json_path: Path | None, quiet: bool, **options: Any) -> None:
+    """List the layers: shape, multiply-adds, parameters, zeros, structure, what could apply."""
+    layers = commands.inspect(source, **options)
+    _write_json(json_path, layers.to_json())
+    if not quiet:
+        tables.print_inspection(layers)
+
+
+@main.command()
+@click.argument("a", metavar="A.onnx", type=_FILE)
+@click.argument("b", metavar="B.onnx", type=_FILE)
+@click.option("--max-error", type=float, metavar="E", help="Relative L2 error of an output. [default: 0.001]")
+@click.option("--rtol", type=float, metavar="R", help="Hold every element to ATOL + R * |a| instead.")
+@click.option("--atol", type=float, metavar="A")
+@click.option("--batch", type=click.IntRange(1))
+@_data_options
+def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any) -> int:
+    """Are A and B equal? Errors per output."""
+    comparison = commands.verify(a, b, **options)
+    _write_json(json_path, comparison.to_json())
+    if not quiet:
+        tables.print_comparison(comparison)
+    return 0 if comparison.passed else 4
+
+
+@main.command()
+@click.argument("models", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True, type=_FILE)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Spent measuring.")
+@_data_options
+def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **options: Any) -> None:
+    """Time models against each other, interleaved."""
+    with tables.progress(quiet) as tell:
+        result = commands.bench(models, progress=tell, **options)
+    _write_json(json_path, result.to_json())
+    if not quiet:
+        tables.print_bench(result)
+
+
+@main.command()
+@click.option("--json", "json_path", type=_FILE, metavar="FILE")
+def passes(json_path: Path | None) -> None:
+    """List every installed pass with its options and their defaults."""
+    listing = commands.passes()
+    _write_json(json_path, listing)
+    tables.print_passes(listing)
+
+
+@main.command()
+@click.option("--threads", type=click.IntRange(1))
+@click.option("--json", "json_path", type=_FILE, metavar="FILE")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def host(threads: int | None, json_path: Path | None, quiet: bool) -> None:
+    """Measure what this CPU can do: peak, bandwidths, break-even sparsity."""
+    with tables.progress(quiet) as tell:
+        profile = commands.host(threads, tell)
+    _write_json(json_path, profile.to_json())
+    if not quiet:
+        tables.print_host(profile)
+
+
+@main.command()
+def library() -> None:
+    """Print the path of the extension library."""
+    click.echo(commands.library())

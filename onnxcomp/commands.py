@@ -1,0 +1,87 @@
+"""What each command does, from its options to a result; `cli` reads the options and prints the result."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onnxcomp import verify as verification
+from onnxcomp.bench import BenchResult
+from onnxcomp.bench import bench as run_bench
+from onnxcomp.calibration import Data, data_for
+from onnxcomp.catalogue import installed
+from onnxcomp.context import Context
+from onnxcomp.cost.host_profile import HostProfile, profile_host
+from onnxcomp.inspection import Inspection, inspect_model
+from onnxcomp.model import Model
+from onnxcomp.pass_manager import Pass, Progress
+from onnxcomp.pipeline import open_for
+from onnxcomp.runtime.session import library_path, session
+from onnxcomp.settings import Settings
+
+_LOOK = ("image_size", "mean", "std", "layout")
+
+
+def inspect(source: Path, **options: Any) -> Inspection:
+    """The layers of `source` and what could apply to them."""
+    settings = Settings.of(**options)
+    model = Model.load(source)
+    data = open_for(model, source, settings)
+    return inspect_model(model, Context.on_data(model, data, settings.threads, settings.seed), source)
+
+
+def verify(
+    a: Path, b: Path, *, max_error: float | None, rtol: float | None, atol: float | None, batch: int | None, **options: Any
+) -> verification.Comparison:
+    """Compare `b` with `a` on the data, or on seeded inputs. The library is used where a model needs it."""
+    for path in (a, b):
+        Model.load(path)  # our messages for a bad file, not the runtime's
+    data, threads = _data(a, options, batch or 1), options["threads"]
+    limit = {} if max_error is None else {"max_error": max_error}
+    return verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, **limit)
+
+
+def bench(models: Sequence[Path], *, batch: int, seconds: float, progress: Progress, **options: Any) -> BenchResult:
+    """Time `models` against the first."""
+    for path in models:
+        Model.load(path)
+    tell = partial(_tell, progress)
+    data = _data(models[0], options, batch)
+    return run_bench(models, data, batch=batch, threads=options["threads"], seconds=seconds, progress=tell)
+
+
+def passes() -> dict[str, Any]:
+    """Every installed pass: what it does, its options, their defaults and what they mean."""
+    return {"schema": 1, "passes": [_describe(kind) for kind in installed().values()]}
+
+
+def host(threads: int | None, progress: Progress) -> HostProfile:
+    """Measure this machine."""
+    return profile_host(threads, lambda done, total, what: progress(what, done, total))
+
+
+def library() -> Path:
+    """Where the extension library is."""
+    return library_path()
+
+
+def _data(path: Path, options: dict[str, Any], batch: int) -> Data:
+    look = {key: options[key] for key in _LOOK} if options["data"] else {}
+    loaded = session(path, options["threads"])
+    return data_for(loaded, options["data"], batch=batch, seed=options["seed"], **look)
+
+
+def _tell(progress: Progress, what: str) -> None:
+    progress(what, 0, 0)
+
+
+def _describe(kind: type[Pass]) -> dict[str, Any]:
+    options = [
+        {"name": name, "type": _type_name(field.annotation), "default": field.default, "description": field.description}
+        for name, field in kind.Options.model_fields.items()
+    ]
+    return {"name": kind.name, "summary": kind.summary, "portable": kind.portable, "options": options}
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")

@@ -1,0 +1,125 @@
+"""What a pass may know while it proposes: shapes, element types, and measured times on this machine."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from onnxcomp.calibration import Data
+from onnxcomp.cost.measure import node_times
+from onnxcomp.cost.shapes import concrete_types
+from onnxcomp.fragment import Fragment
+from onnxcomp.model import Model
+from onnxcomp.runtime.session import run, session
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A fragment's nodes before and after, interleaved medians in milliseconds."""
+
+    before_ms: float  # without the layout conversions around a blocked node
+    after_ms: float
+    border_ms: float  # those conversions: what the fragment after adds where both neighbours are blocked
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The surroundings of a proposal."""
+
+    model: Model
+    input_shapes: Mapping[str, tuple[int, ...]]  # of one call, by graph input
+    threads: int | None = None  # None: ONNX Runtime's default here
+    seed: int = 0
+    measuring: bool = True  # False while a plan is replayed: its choices need no times
+    timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
+
+    @classmethod
+    def on_data(
+        cls, model: Model, data: Data, threads: int | None = None, seed: int = 0, measuring: bool = True
+    ) -> "Context":
+        """For `model` on samples of `data`, one at a time."""
+        feed = next(iter(data.batches(1)))
+        shapes = {name: array.shape for name, array in feed.items()}
+        return cls(model, shapes, threads, seed, measuring)
+
+    def on(self, model: Model) -> "Context":
+        """The same surroundings for `model`."""
+        return replace(self, model=model)
+
+    @property
+    def batch(self) -> int:
+        """Samples of one call."""
+        return next((shape[0] for shape in self.input_shapes.values() if shape), 1)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Concrete shapes by tensor name, where known."""
+        return self._types[0]
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """ONNX element types by tensor name, where known."""
+        return self._types[1]
+
+    @cached_property
+    def _types(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+        return concrete_types(self.model, self.input_shapes)
+
+    def unknown_shape(self, fragment: Fragment) -> str | None:
+        """The name of an input of `fragment` whose shape is not known, or is empty; None where it can be run."""
+        return next((name for name in fragment.inputs if 0 in self.shapes.get(name, (0,))), None)
+
+    def measure(self, before: Fragment, after: Fragment) -> Timing | None:
+        """Both fragments, interleaved, on inputs of the shapes they have here. None while a plan is replayed."""
+        if not self.measuring:
+            return None
+        models = [self._alone(fragment) for fragment in (before, after)]
+        key = hashlib.sha256(b"".join(models) + repr(self._feed_shapes(before)).encode()).hexdigest()
+        if key not in self.timings:
+            dense, sparse = node_times(models, self._feed(before), threads=self.threads)
+            border_ms = sum(ms for node, ms in dense.items() if node.op.startswith("Reorder"))
+            self.timings[key] = Timing(sum(dense.values()) - border_ms, sum(sparse.values()), border_ms)
+        return self.timings[key]
+
+    def rewrite_error(self, before: Fragment | None, after: Fragment | None) -> float | None:
+        """The larger relative L2 error of `after` against `before`, with the library and without. None for a removal."""
+        if before is None or after is None or self.unknown_shape(before):
+            return None
+        feed = self._feed(before)
+        expected = run(session(self._alone(before), self.threads, library=False), feed)
+        model = self._alone(after)
+        results = [run(session(model, self.threads, library=library), feed) for library in (True, False)]
+        return max(relative_l2(got, want) for outputs in results for got, want in zip(outputs, expected, strict=True))
+
+    def _alone(self, fragment: Fragment) -> bytes:
+        # The body of a function in `after` may need a newer opset than the model has so far.
+        opset = max([self.model.opset, *(o.version for f in fragment.functions for o in f.opset_import if not o.domain)])
+        return fragment.model(self.shapes, self.dtypes, opset).SerializeToString()
+
+    def _feed_shapes(self, fragment: Fragment) -> list[tuple[int, ...]]:
+        return [self.shapes[name] for name in fragment.inputs]
+
+    def _feed(self, fragment: Fragment) -> dict[str, NDArray[Any]]:
+        rng = np.random.default_rng(self.seed)
+        return {
+            name: rng.standard_normal(self.shapes[name]).astype(
+                helper.tensor_dtype_to_np_dtype(self.dtypes.get(name, TensorProto.FLOAT))
+            )
+            for name in fragment.inputs
+        }
+
+
+def relative_l2(got: NDArray[Any], want: NDArray[Any]) -> float:
+    """|got - want| / |want| in double precision; 0 where both are zero, infinity where only `want` is."""
+    if got.shape != want.shape:
+        return float("inf")
+    scale = float(np.linalg.norm(want.astype(np.float64)))
+    error = float(np.linalg.norm(got.astype(np.float64) - want.astype(np.float64)))
+    if error == 0:
+        return 0.0
+    return error / scale if scale else float("inf")

@@ -1,0 +1,121 @@
+"""Milliseconds: of whole models side by side, and of the nodes inside them."""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from onnxcomp.cost.turns import take_turns
+from onnxcomp.errors import ModelError
+from onnxcomp.runtime.session import Feed, name_of, run, session
+
+Source = str | Path | bytes
+_KERNEL_TIME = "_kernel_time"
+_ALIGNMENT = 64  # bytes, as ORT aligns its own tensors; a kernel's vector loads depend on it
+
+
+@dataclass(frozen=True)
+class RunNode:
+    """A node of the graph that ORT really runs. A Conv in its blocked layout is called `<its output>_nchwc`."""
+
+    name: str
+    op: str
+    index: int  # tells unnamed ones apart
+
+
+def measure(
+    models: Sequence[Source],
+    feed: Feed,
+    threads: int | None = None,
+    min_rounds: int = 10,
+    seconds: float = 2.0,
+    library: bool = True,
+) -> list[float]:
+    """Median milliseconds of a run of each model, taken in turns (turns.py) on the same `feed`.
+
+    A model takes from `feed` the inputs it has. Raises ModelError where one cannot be loaded or run.
+    """
+    sessions = [session(model, threads, library, alone=False) for model in models]
+    calls = [bound(s, feed, name_of(model)) for s, model in zip(sessions, models, strict=True)]
+    return [times.median_ms for times in take_turns(calls, seconds, min_rounds)]
+
+
+def bound(session: ort.InferenceSession, feed: Feed, name: str = "model") -> Callable[[], object]:
+    """A call that runs `session` on `feed` with inputs and outputs bound once, so that it times the model alone.
+
+    Runs it once. Raises ModelError where that fails or an input is not in `feed`. Outputs that are no tensors cannot
+    be bound; such a model is run the ordinary way.
+    """
+    missing = [node.name for node in session.get_inputs() if node.name not in feed]
+    if missing:
+        raise ModelError(f"{name}: nothing to feed its input '{missing[0]}'; models are compared on the same inputs")
+    own = {node.name: aligned(feed[node.name]) for node in session.get_inputs()}
+    run(session, own, name)
+    if not all(node.type.startswith("tensor(") for node in session.get_outputs()):
+        return partial(session.run, None, own)
+    binding = session.io_binding()
+    for key, array in own.items():
+        binding.bind_ortvalue_input(key, ort.OrtValue.ortvalue_from_numpy(array))
+    for node in session.get_outputs():
+        binding.bind_output(node.name, "cpu")
+    return partial(session.run_with_iobinding, binding)
+
+
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy whose data starts where ORT's own would: NumPy promises 16 bytes only."""
+    buffer = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def node_times(
+    models: Sequence[Source],
+    feed: Feed,
+    threads: int | None = None,
+    min_rounds: int = 20,
+    seconds: float = 0.0,
+    library: bool = True,
+) -> list[dict[RunNode, float]]:
+    """Median milliseconds of every node of each model, run in turns on the same `feed`, from ORT's profiler.
+
+    Steps are a microsecond. Nodes are those of the graph that ORT runs, after its own fusions and conversions.
+    Raises ModelError where a model cannot be loaded or run.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
+        sessions = [
+            session(model, threads, library, profile=Path(folder) / str(index), alone=False)
+            for index, model in enumerate(models)
+        ]
+        calls = [bound(s, feed, name_of(model)) for s, model in zip(sessions, models, strict=True)]
+        take_turns(calls, seconds, min_rounds)
+        return [_read_profile(Path(s.end_profiling())) for s in sessions]
+
+
+def conv_ms(times: Mapping[RunNode, float]) -> float:
+    """Milliseconds of the convolutions alone, dense or ours, out of a model's `node_times`.
+
+    In a model of one Conv, ORT converts its input and output between NCHW and its blocked layout, which inside a
+    network of such layers it does not: those reorders would make the dense layer look slower than it is there.
+    """
+    return sum(ms for node, ms in times.items() if "Conv" in node.op)
+
+
+def _read_profile(path: Path) -> dict[RunNode, float]:
+    """Nodes in running order. The first, cold, run is left out."""
+    runs: dict[RunNode, list[float]] = defaultdict(list)
+    for event in json.loads(path.read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL_TIME):
+            known = event["args"]
+            node = RunNode(event["name"].removesuffix(_KERNEL_TIME), known["op_name"], int(known["node_index"]))
+            runs[node].append(event["dur"] / 1e3)
+    return {node: float(np.median(times[1:] or times)) for node, times in runs.items()}

@@ -1,0 +1,58 @@
+"""How fast this machine multiplies and moves: the ceilings that kernels are held against."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxcomp.cost.measure import measure
+
+WORKING_SETS = tuple(1 << power for power in (17, 18, 19, 20, 22, 24, 26, 28))  # 128 KB to 256 MB
+_GEMM_SIDE = 768
+_MOVED_BYTES = 1 << 28  # a bandwidth is taken over so much traffic
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Of a copy whose source and destination together take `working_set_bytes`; both directions are counted."""
+
+    working_set_bytes: int
+    gb_per_s: float
+
+
+def fma_peak_gflops(threads: int) -> float:
+    """GFLOP/s (a multiply-add is two) of ORT's dense MatMul, within a few per cent of what the FMA units can do."""
+    n = _GEMM_SIDE
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal((n, n), np.float32) for _ in range(2))
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["X", "W"], ["Y"])],
+        "gemm",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [n, n])],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [n, n])],
+        [numpy_helper.from_array(w, "W")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    ms = measure([model], {"X": x}, threads, seconds=1.0, library=False)[0]
+    return 2 * n**3 / ms / 1e6
+
+
+def bandwidths() -> list[Bandwidth]:
+    """One thread's, by working set: level by level of the caches, then memory."""
+    return [Bandwidth(size, _copy_gb_per_s(size)) for size in WORKING_SETS]
+
+
+def _copy_gb_per_s(working_set_bytes: int) -> float:
+    source = np.ones(working_set_bytes // 2, np.uint8)
+    target = np.empty_like(source)
+    np.copyto(target, source)  # the first touch maps the pages
+    copies = max(1, _MOVED_BYTES // working_set_bytes)
+    fastest = float("inf")
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        for _ in range(copies):
+            np.copyto(target, source)
+        fastest = min(fastest, time.perf_counter() - start)
+    return copies * working_set_bytes / fastest / 1e9

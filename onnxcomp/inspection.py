@@ -1,0 +1,43 @@
+"""`inspect`: the layers of a model and what could apply to each."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxcomp.analysis import Layer, layers_of
+from onnxcomp.catalogue import installed
+from onnxcomp.context import Context
+from onnxcomp.model import Model
+from onnxcomp.pass_manager import Pass, Site
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Layers in graph order, and by layer key the passes that found a site there."""
+
+    path: Path
+    layers: tuple[Layer, ...]
+    methods: dict[str, tuple[str, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `inspect --json` writes."""
+        return {"schema": SCHEMA, "path": str(self.path), "layers": [self._layer(layer) for layer in self.layers]}
+
+    def _layer(self, layer: Layer) -> dict[str, Any]:
+        zeros = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
+        return {**asdict(layer), "zeros": zeros, "methods": list(self.methods.get(layer.key, ()))}
+
+
+def inspect_model(model: Model, context: Context, path: Path) -> Inspection:
+    """Inspect `model`. Nothing is measured and nothing changed: each pass is only asked where it could act."""
+    methods: dict[str, tuple[str, ...]] = {}
+    for name, kind in installed().items():
+        for key in _keys(kind(), model.clone()):
+            methods[key] = (*methods.get(key, ()), name)
+    return Inspection(path, tuple(layers_of(model, context.shapes)), methods)
+
+
+def _keys(one: Pass, model: Model) -> list[str]:
+    return [found.key for found in one.match(model) if isinstance(found, Site)]

@@ -1,0 +1,57 @@
+"""A file to a ModelProto, or one line that says why not."""
+
+import stat
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from onnxcomp.errors import ModelError
+from onnxcomp.model.importer import default_opset
+
+MAX_PROTO_BYTES = (1 << 31) - 1  # what protobuf can hold in one message
+
+
+def read_proto(path: Path) -> ModelProto:
+    """The model in `path`, external data not read. Raises ModelError where there is none that we can read."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelError("it is a folder; name the .onnx file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("not a regular file")
+        if status.st_size > MAX_PROTO_BYTES:
+            raise ModelError("larger than 2 GB, which no ONNX file can be; save the model with external data")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(error.strerror or str(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise ModelError(str(error)) from error
+    if not content:
+        raise ModelError("the file is empty")
+    return _parse(content)
+
+
+def _parse(content: bytes) -> ModelProto:
+    try:
+        proto = ModelProto.FromString(content)
+    except DecodeError as error:
+        raise ModelError("not an ONNX model, or a damaged one") from error
+    check_header(proto)
+    return proto
+
+
+def check_header(proto: ModelProto) -> None:
+    """Raise ModelError unless `proto` is a model of versions that this onnx knows."""
+    if not (proto.ir_version and proto.HasField("graph")):
+        raise ModelError("not an ONNX model, or a damaged one: it has no graph or no IR version")
+    if proto.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"IR version {proto.ir_version} is newer than onnx {onnx.__version__} knows ({onnx.IR_VERSION}); upgrade onnx"
+        )
+    newest = onnx.defs.onnx_opset_version()
+    if default_opset(proto) > newest:
+        raise ModelError(
+            f"operator set {default_opset(proto)} is newer than onnx {onnx.__version__} knows ({newest}); upgrade onnx"
+        )

@@ -1,0 +1,206 @@
+"""`optimize`, the story on one page: load -> rewrite -> verify -> measure -> choose -> save -> report."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onnxcomp.budget import Speed, judge
+from onnxcomp.calibration import Data, open_data, random_data
+from onnxcomp.context import Context
+from onnxcomp.cost.measure import bound
+from onnxcomp.cost.turns import take_turns
+from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
+from onnxcomp.inputs import input_specs
+from onnxcomp.model import Model
+from onnxcomp.pass_manager import Pass, PassManager, Progress, Run, Selection
+from onnxcomp.planner import Plan, cautious, cheapest, choices_of, unhurried
+from onnxcomp.portable import inline_functions
+from onnxcomp.report.build import build_report
+from onnxcomp.report.schema import Report
+from onnxcomp.runtime.session import runs as accepts
+from onnxcomp.runtime.session import Feed, session
+from onnxcomp.settings import Settings
+from onnxcomp.verify import Comparison, compare
+from onnxcomp.version import VERSION
+
+RANDOM_SAMPLES = 4  # inputs to verify on where there is no data
+MEASURING_SECONDS = 1.5  # of the whole network, for each file in the comparison
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The optimized model and the report on it."""
+
+    model: Model
+    report: Report
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A candidate for the output: what the passes did, the file it would be, whether it is equal, how fast it is."""
+
+    run: Run
+    path: Path
+    verified: tuple[Comparison, ...]  # with the library, then without; empty where nothing was rewritten
+    speed: Speed | None  # None where nothing was rewritten
+
+    @property
+    def failure(self) -> str | None:
+        """Why the draft is not equal to the input, or None."""
+        sides = zip(("with", "without"), self.verified, strict=False)
+        return next((f"{side} the library: {c.reason}" for side, c in sides if not c.passed), None)
+
+
+def optimize(
+    source: str | Path, target: str | Path | None = None, *, progress: Progress | None = None, **options: Any
+) -> Result:
+    """Optimize the model at `source`, write it to `target` (nowhere where None), and report.
+
+    `options` are those of the command line with underscores (see `Settings`). Raises UsageError, ModelError or DataError
+    for bad input, VerificationFailed where the result is not equal (nothing is written) and NothingGained where a gain
+    was required. A missed budget is no exception: the best is saved and `report.exit` is 3.
+    """
+    settings = Settings.of(**options)
+    source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
+    tell = progress or (lambda *_: None)
+    plan = Plan.read(settings.replay) if settings.replay else None
+    manager = PassManager.parse(plan.passes if plan else settings.pipeline).fit(portable=settings.portable)
+
+    tell("load", 0, 1)
+    model = Model.load(source)
+    data = open_for(model, source, settings)
+    context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
+    with _scratch(target) as folder:
+        runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
+        drafts = _drafts(source, runs, folder, data, settings, tell)
+        best = _fastest(drafts)
+        verdict = judge(source, best.path, best.verified, best.speed, data, settings)
+    report = build_report(
+        model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict
+    )
+    if target is not None:
+        tell("save", 0, 1)
+        best.run.model.save(target)
+    if settings.plan:
+        _plan(source, best.run, manager, settings, data).write(settings.plan)
+    return Result(best.run.model, report)
+
+
+def open_for(model: Model, source: Path, settings: Settings) -> Data:
+    """The user's data, or seeded inputs that the model runs on."""
+    specs = input_specs(model)
+    if settings.data is not None:
+        look = {"image_size": settings.image_size, "mean": settings.mean, "std": settings.std, "layout": settings.layout}
+        return open_data(settings.data, specs, **look)
+    free = any(not isinstance(d, int) for spec in specs for d in spec.shape[1:])
+    probe = partial(accepts, session(source, settings.threads)) if free else None
+    return random_data(specs, count=RANDOM_SAMPLES, seed=settings.seed, probe=probe)
+
+
+def _runs(
+    manager: PassManager,
+    model: Model,
+    context: Context,
+    settings: Settings,
+    plan: Plan | None,
+    tell: Progress,
+    on_failure: Callable[[Model, Pass], str],
+) -> list[Run]:
+    """Different answers of the passes, to be tried on the whole network. A plan has one."""
+    selection = Selection(settings.include, settings.exclude)
+    choosers = [plan.choose] if plan else [cheapest, cautious, unhurried]
+    runs: list[Run] = []
+    for choose in choosers:
+        run = manager.run(model, context, choose=choose, selection=selection, progress=tell, on_failure=on_failure)
+        if plan:
+            plan.require_all(run)
+        if settings.portable:
+            run = replace(run, model=inline_functions(run.model))
+        runs.append(run)
+        if not any(a.candidate.timing for p in run.passes for a in p.applied):
+            break  # nothing was chosen by its time: the answers to come are this one
+    return runs
+
+
+def _drafts(
+    source: Path, runs: Sequence[Run], folder: Path, data: Data, settings: Settings, tell: Progress
+) -> list[Draft]:
+    """Every run as a file, proved and measured against the input in one interleaved bench."""
+    if not any(run.changed for run in runs):
+        return [Draft(runs[0], source, (), None)]
+    paths = []
+    for number, run in enumerate(runs):
+        tell("verify", number, len(runs))
+        paths.append(folder / str(number) / source.name)
+        paths[-1].parent.mkdir()
+        run.model.save(paths[-1])
+    verified = [
+        tuple(
+            compare(source, path, data, threads=settings.threads, max_error=settings.tolerance, library=library)
+            for library in (True, False)
+        )
+        for path in paths
+    ]
+    tell("measure", 0, 1)
+    speeds = _speeds([source, *paths], next(data.batches(1)), settings)
+    return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, strict=True)]
+
+
+def _speeds(paths: Sequence[Path], feed: Feed, settings: Settings) -> list[Speed]:
+    """Every model but the first against the first, in turns."""
+    calls = [bound(session(path, settings.threads, alone=False), feed, str(path)) for path in paths]
+    base, *others = take_turns(calls, seconds=MEASURING_SECONDS * len(paths), min_rounds=20)
+    return [Speed(base.median_ms, times.median_ms, times.speedup(base)) for times in others]
+
+
+def _fastest(drafts: Sequence[Draft]) -> Draft:
+    """The fastest draft that is equal. VerificationFailed where none is."""
+    equal = [draft for draft in drafts if draft.failure is None]
+    if not equal:
+        raise VerificationFailed(f"the result is not equal to the input, {drafts[0].failure}; nothing was written")
+    return max(equal, key=lambda draft: draft.speed.speedup if draft.speed else 1.0)
+
+
+@contextmanager
+def _scratch(target: Path | None) -> Iterator[Path]:
+    """A folder for drafts, beside the output so that its disk is the one filled; ModelError where none can be made."""
+    place = None if target is None else target.parent
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".onnxcomp-", dir=place)
+    except OSError as error:
+        raise ModelError(f"{target}: cannot be written: {error.strerror}; give a folder that exists and is writable") from error
+    with folder as name:
+        yield Path(name)
+
+
+def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data: Data) -> Plan:
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    choices = tuple(choice for one in run.passes for choice in choices_of(one.name, one.applied))
+    return Plan(
+        version=VERSION,
+        input_sha256=digest,
+        passes=manager.text,
+        portable=settings.portable,
+        seed=settings.seed,
+        data=data.hash if settings.data is not None else None,
+        choices=choices,
+    )
+
+
+def _reproduce(source: Path, target: Path | None, model: Model, failing: Pass) -> str:
+    """Write the model before the failing pass and the command that repeats the failure; says where."""
+    try:
+        place = None if target is None else target.parent
+        folder = Path(tempfile.mkdtemp(prefix=f"{source.stem}-reproducer-", dir=place))
+        model.save(folder / "model.onnx")
+        command = f"onnxcomp optimize model.onnx out.onnx --passes '{failing.text()}'\n"
+        (folder / "command.txt").write_text(command)
+    except (OSError, OnnxcompError) as error:
+        return f"no reproducer could be written: {error}"
+    return f"to repeat it see {folder / 'command.txt'}"

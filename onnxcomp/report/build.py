@@ -1,0 +1,161 @@
+"""From what a run did to the report on it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxcomp.analysis import Layer, layers_of, totals_of
+from onnxcomp.budget import Speed, Verdict
+from onnxcomp.calibration import Data
+from onnxcomp.context import Context
+from onnxcomp.cost.host import host
+from onnxcomp.model import Model
+from onnxcomp.pass_manager import Applied, PassResult, Run
+from onnxcomp.report.schema import (
+    DeclinedSection,
+    FileSection,
+    HostSection,
+    LatencySection,
+    LayerSection,
+    PassSection,
+    Report,
+)
+from onnxcomp.settings import Settings
+from onnxcomp.verify import Comparison
+from onnxcomp.version import VERSION
+
+
+def build_report(
+    model: Model,
+    run: Run,
+    verified: Sequence[Comparison],
+    speed: Speed | None,
+    context: Context,
+    source: Path,
+    target: Path | None,
+    data: Data,
+    settings: Settings,
+    verdict: Verdict,
+) -> Report:
+    """The report on turning `model` into `run.model`."""
+    before = layers_of(model, context.shapes)
+    after = layers_of(run.model, context.on(run.model).shapes)
+    machine = host(settings.threads)
+    return Report(
+        version=VERSION,
+        exit=verdict.exit,
+        input=_file(source, model, before),
+        output=_file(target or source, run.model, after),
+        host=HostSection(**machine.to_json()),
+        data=data.describe() if settings.data is not None else None,
+        layers=_layers(before, after, run.passes),
+        passes=tuple(_pass(one) for one in run.passes),
+        verify=_verify(verified, run.passes),
+        latency=LatencySection(
+            before_ms=speed.before_ms if speed else None,
+            after_ms=speed.after_ms if speed else None,
+            speedup=speed.speedup if speed else 1.0,
+            batch=context.batch,
+            threads=machine.threads,
+        ),
+        notes=(*_notes(model, run, settings), *verdict.missed, *data.notes),
+    )
+
+
+def _file(path: Path, model: Model, layers: Sequence[Layer]) -> FileSection:
+    totals = totals_of(model, layers)
+    return FileSection(
+        path=str(path),
+        bytes=totals.size_bytes,
+        parameters=totals.parameters,
+        nonzero=totals.nonzero,
+        macs=totals.macs,
+        opset=totals.opset,
+        ir=totals.ir,
+    )
+
+
+def _layers(before: Sequence[Layer], after: Sequence[Layer], passes: Sequence[PassResult]) -> tuple[LayerSection, ...]:
+    """A row for every layer of the input. A layer is followed by the tensors its rewrites stood for."""
+    applied: dict[str, Applied] = {a.key: a for one in passes for a in one.applied}
+    now = {layer.key: layer for layer in after}
+    final = {key: a.covers[-1] for key, a in applied.items()}
+    reasons = _reasons(passes)
+    return tuple(_layer(layer, _follow(layer.key, final, now), applied, reasons) for layer in before)
+
+
+def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> Layer | None:
+    while key not in now and key in final and final[key] != key:
+        key = final[key]
+    return now.get(key)
+
+
+def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for one in passes:
+        for declined in one.declined:
+            reasons.setdefault(declined.node, []).append(f"{one.name}: {declined.reason}")
+    return reasons
+
+
+def _layer(
+    before: Layer, after: Layer | None, applied: Mapping[str, Applied], reasons: Mapping[str, Sequence[str]]
+) -> LayerSection:
+    after = after or before
+    done = [a.candidate for key in (before.key, after.key) if (a := applied.get(key)) is not None]
+    done += [a.candidate for a in applied.values() if after.key in a.covers and a.candidate not in done]
+    main = max(done, key=lambda c: c.size_bytes[0] - c.size_bytes[1], default=None)
+    timing = next((c.timing for c in done if c.timing is not None), None)
+    why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]
+    return LayerSection(
+        name=before.name,
+        op=before.op,
+        shape=before.shape,
+        method=main.method if main else "dense",
+        options=dict(main.options) if main else {},
+        reason="; ".join(why) or None,
+        error=max((c.error for c in done), default=0.0),
+        parameters=(before.parameters, after.parameters),
+        bytes=(before.size_bytes, after.size_bytes),
+        macs=(before.macs, after.macs),
+        ms=(timing.before_ms, timing.after_ms) if timing else (None, None),
+    )
+
+
+def _pass(one: PassResult) -> PassSection:
+    return PassSection(
+        name=one.name,
+        options=dict(one.options),
+        seconds=one.seconds,
+        changed=one.changed,
+        declined=tuple(DeclinedSection(node=d.node, reason=d.reason) for d in one.declined),
+        removed=one.removed,
+    )
+
+
+def _verify(verified: Sequence[Comparison], passes: Sequence[PassResult]) -> dict[str, Any]:
+    """The worse of the comparisons with the library and without; nothing rewritten is equal by construction."""
+    errors = [a.rewrite_error for one in passes for a in one.applied if a.rewrite_error is not None]
+    worst = max(verified, key=_error, default=None)
+    values = worst.to_json() if worst else {"passed": True, "reason": None, "inputs": 0, "outputs": []}
+    return {**values, "rewrite_max_rel_error": max(errors, default=0.0)}
+
+
+def _error(comparison: Comparison) -> float:
+    return max((output.rel_l2 or 0.0 for output in comparison.outputs), default=0.0)
+
+
+def _notes(model: Model, run: Run, settings: Settings) -> list[str]:
+    notes = []
+    if not run.changed:
+        notes.append("nothing was rewritten: the output is the input; every layer's reason is in the list")
+    if run.model.opset != model.opset:
+        notes.append(f"opset raised from {model.opset} to {run.model.opset}: the new operators' bodies need it")
+    if run.model.ir_version != model.ir_version:
+        notes.append(f"IR version raised from {model.ir_version} to {run.model.ir_version}: functions need it")
+    if settings.data is None and settings.min_agreement is None and settings.max_drop is None:
+        notes.append(
+            "only structure that is in the weights already was used; methods that trade accuracy for speed need a "
+            "budget (--min-agreement, --max-drop) and --data, and come with later versions"
+        )
+    return notes

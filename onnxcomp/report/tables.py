@@ -1,0 +1,215 @@
+"""What a person reads in the terminal: tables that fit, plain text where the output is piped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from onnxcomp.bench import BenchResult
+from onnxcomp.cost.host_profile import HostProfile
+from onnxcomp.inspection import Inspection
+from onnxcomp.pass_manager import Progress as Tell
+from onnxcomp.report.schema import LayerSection, Report
+from onnxcomp.verify import Comparison
+
+_PIPED_WIDTH = 160  # of a line where nobody's terminal sets one
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Tell]:
+    """A progress bar on a terminal, nothing elsewhere; gives the function to report progress to."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda _stage, _done, _total: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("load", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)
+
+
+def print_report(report: Report, target: Path | None) -> None:
+    """What was done to which layer, what a user should know, and one line that says what was won."""
+    console = _console()
+    console.print(_layer_table(report))
+    for one in report.passes:
+        if one.changed and one.name not in {layer.method for layer in report.layers}:
+            console.print(Text(f"{one.name}: {_count(one.changed, 'node')} rewritten"))
+    for note in report.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    console.print(Text(summary(report, target), style="bold"))
+
+
+def summary(report: Report, target: Path | None) -> str:
+    """One line: "9.3 MB -> 1.1 MB, 3.1x faster on 2 threads, outputs equal to 2e-07"."""
+    before, after, latency = report.input, report.output, report.latency
+    parts = [f"{size(before.bytes)} -> {size(after.bytes)}"]
+    if latency.before_ms is None:
+        parts.append("nothing rewritten")
+    else:
+        pace = f"{latency.speedup:.2f}x faster" if latency.speedup >= 1.03 else "as fast as before"
+        parts.append(f"{pace} on {_count(latency.threads, 'thread')}")
+        errors = [output["rel_l2"] for output in report.verify["outputs"] if output["rel_l2"] is not None]
+        parts.append(f"outputs equal to {max(errors, default=0.0):.0e}")
+    return f"{target or 'dry run, nothing written'}: " + ", ".join(parts)
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _layer_table(report: Report) -> Table:
+    table = _table("layer", "weight", "method", ">kB", ">ms", "reason")
+    for layer in report.layers:
+        table.add_row(
+            _text(layer.name),
+            "x".join(map(str, layer.shape)),
+            layer.method,
+            _pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
+            _pair(layer.ms, lambda ms: f"{ms:.3f}"),
+            _text(_reason(layer)),
+        )
+    return table
+
+
+def _reason(layer: LayerSection) -> str:
+    """Why a layer is not sparse, without what the other passes said of it."""
+    return "" if layer.method == "sparse-conv" else (layer.reason or "")
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """The layers."""
+    table = _table("layer", "op", "weight", ">MMAC", ">parameters", ">zeros", "structure", "could apply")
+    for layer in inspection.layers:
+        share = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
+        table.add_row(
+            _text(layer.name),
+            layer.op,
+            "x".join(map(str, layer.shape)),
+            "-" if layer.macs is None else f"{layer.macs / 1e6:.2f}",
+            f"{layer.parameters:,}",
+            f"{share:.1%}",
+            layer.structure,
+            ", ".join(inspection.methods.get(layer.key, ())),
+        )
+    _console().print(table)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Every output's errors, then PASS or FAIL with the reason."""
+    console = _console()
+    table = _table("output", ">max abs", ">mean abs", ">p99 abs", ">max rel", ">rel L2", ">cosine", ">argmax")
+    for o in comparison.outputs:
+        errors = (_number(value) for value in (o.max_abs, o.mean_abs, o.p99_abs, o.max_rel, o.rel_l2))
+        cosine = "-" if o.cosine is None else f"{o.cosine:.6f}"
+        table.add_row(_text(o.name), *errors, cosine, "-" if o.argmax_agreement is None else f"{o.argmax_agreement:.2%}")
+    if comparison.outputs:
+        console.print(table)
+    verdict = f"on {_count(comparison.inputs, 'input')}"
+    if comparison.passed:
+        console.print(Text(f"PASS {verdict}", style="bold green"))
+    else:
+        console.print(Text(f"FAIL {verdict}: {comparison.reason}", style="bold red"))
+
+
+def print_bench(result: BenchResult) -> None:
+    """Every model against the first."""
+    console = _console()
+    table = _table("model", ">median ms", ">p95 ms", ">speedup", ">load ms", ">memory", ">file")
+    for model in result.models:
+        table.add_row(
+            _text(Path(model.path).name),
+            f"{model.median_ms:.3f}",
+            f"{model.p95_ms:.3f}",
+            f"{model.speedup:.2f}x",
+            f"{model.load_ms:.1f}",
+            size(model.rss_bytes),
+            size(model.file_bytes),
+        )
+    console.print(table)
+    for model in result.models:
+        if model.note:
+            console.print(Text(f"note: {model.path}: {model.note}", style="yellow"))
+    machine = result.host
+    console.print(
+        Text(
+            f"batch {result.batch}, {_count(result.threads, 'thread')}, {result.rounds} rounds, {machine.cpu}, "
+            f"{machine.isa}, ONNX Runtime {machine.onnxruntime}"
+        )
+    )
+
+
+def print_passes(listing: Mapping[str, Any]) -> None:
+    """Every pass and its options."""
+    table = _table("pass", "what it does", "option", "default", "meaning")
+    for one in listing["passes"]:
+        options: Sequence[Mapping[str, Any]] = one["options"] or [{"name": "", "default": "", "description": ""}]
+        for i, option in enumerate(options):
+            head = (one["name"], one["summary"]) if i == 0 else ("", "")
+            table.add_row(*head, option["name"], str(option["default"]), option["description"] or "")
+    _console().print(table)
+
+
+def print_host(profile: HostProfile) -> None:
+    """Peak, bandwidths and break-even sparsities."""
+    console = _console()
+    machine = profile.host
+    console.print(Text(f"{machine.cpu}, {machine.isa}, {_count(machine.threads, 'thread')}, ONNX Runtime {machine.onnxruntime}"))
+    table = _table("what", ">measured")
+    for threads, gflops in profile.fma_peak_gflops.items():
+        table.add_row(f"multiply-add peak, {_count(threads, 'thread')}", f"{gflops:.0f} GFLOP/s")
+    for one in profile.bandwidths:
+        table.add_row(f"bandwidth at {size(one.working_set_bytes)}", f"{one.gb_per_s:.0f} GB/s")
+    console.print(table)
+    if profile.library:
+        console.print(Text(f"note: {profile.library}", style="yellow"))
+        return
+    table = _table("layer class", ">dense ms", ">at 90 % zeros", ">break-even sparsity")
+    for layer in profile.break_evens:
+        even = "none" if layer.sparsity is None else f"{layer.sparsity:.0%}"
+        table.add_row(layer.layer, f"{layer.dense_ms:.3f}", f"{layer.speedup_at_90:.2f}x", even)
+    console.print(table)
+
+
+def _table(*headers: str) -> Table:
+    """A table whose headers may start with ">" for columns of figures."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _text(text: str) -> Text:
+    """Names come from the model: never markup, never control characters."""
+    return Text("".join(c if c.isprintable() else "?" for c in text))
+
+
+def _pair(values: tuple[Any, Any], show: Any) -> str:
+    before, after = ("-" if value is None else show(value) for value in values)
+    return before if before == after else f"{before} -> {after}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

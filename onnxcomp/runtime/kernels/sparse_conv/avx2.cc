@@ -1,0 +1,110 @@
+// Sparse convolution for AVX2 with FMA: eight lanes, 12 of 16 registers hold sums.
+#include <immintrin.h>
+
+#include "kernels/sparse_conv/list.h"
+#include "kernels/sparse_conv/tile.inc.h"
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+struct Avx2 {
+  using Vector = __m256;
+  static constexpr int kLanes = 8;
+  static constexpr int kAccumulators = 14;
+
+  static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
+  static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
+  static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
+  static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+  static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+  static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+};
+
+constexpr int L = Avx2::kLanes;
+
+// All ones in element j where bit j of `mask` is set.
+inline __m256i expand(uint8_t mask) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask), bit), bit);
+}
+
+inline __m256 load_row(const float* from, uint8_t mask) {
+  return mask == 0xff ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, expand(mask));
+}
+
+inline void store_row(float* to, uint8_t mask, __m256 v) {
+  if (mask == 0xff) {
+    _mm256_storeu_ps(to, v);
+  } else {
+    _mm256_maskstore_ps(to, expand(mask), v);
+  }
+}
+
+// Transposes the 4 x 4 floats in each half of v[0..3].
+inline __attribute__((always_inline)) void transpose_halves(__m256* v) {
+  const __m256 low01 = _mm256_unpacklo_ps(v[0], v[1]);
+  const __m256 high01 = _mm256_unpackhi_ps(v[0], v[1]);
+  const __m256 low23 = _mm256_unpacklo_ps(v[2], v[3]);
+  const __m256 high23 = _mm256_unpackhi_ps(v[2], v[3]);
+  v[0] = _mm256_shuffle_ps(low01, low23, 0x44);
+  v[1] = _mm256_shuffle_ps(low01, low23, 0xee);
+  v[2] = _mm256_shuffle_ps(high01, high23, 0x44);
+  v[3] = _mm256_shuffle_ps(high01, high23, 0xee);
+}
+
+// v[i][j] becomes v[j][i].
+inline __attribute__((always_inline)) void transpose_8(__m256* v) {
+  transpose_halves(v);
+  transpose_halves(v + 4);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m256 left = _mm256_permute2f128_ps(v[j], v[j + 4], 0x20);
+    v[j + 4] = _mm256_permute2f128_ps(v[j], v[j + 4], 0x31);
+    v[j] = left;
+  }
+}
+
+void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
+  for (int64_t row = 0; row < lanes.rows; ++row) {
+    const int64_t* offset = lanes.offset + row * L;
+    float* to = vectors + lanes.row_slot[row] * L;
+    for (int64_t c = 0; c < lanes.chunks; ++c) {
+      const LaneChunk& chunk = lanes.chunk[c];
+      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      __m256 v[8];
+#pragma GCC unroll 8
+      for (int lane = 0; lane < 8; ++lane) v[lane] = load_row(map + offset[lane] + chunk.column, mask[lane]);
+      transpose_8(v);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        if (j < chunk.width && chunk.slot[j] >= 0) _mm256_store_ps(to + chunk.slot[j] * L, v[j]);
+      }
+    }
+  }
+}
+
+void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
+  for (int64_t row = 0; row < lanes.rows; ++row) {
+    const int64_t* offset = lanes.offset + row * L;
+    const float* from = vectors + lanes.row_slot[row] * L;
+    for (int64_t c = 0; c < lanes.chunks; ++c) {
+      const LaneChunk& chunk = lanes.chunk[c];
+      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      __m256 v[8];
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j)  // unwanted columns are masked: any vector will do
+        v[j] = _mm256_load_ps(from + (chunk.slot[j] > 0 ? chunk.slot[j] : 0) * L);
+      transpose_8(v);
+#pragma GCC unroll 8
+      for (int lane = 0; lane < 8; ++lane) store_row(map + offset[lane] + chunk.column, mask[lane], v[lane]);
+    }
+  }
+}
+
+}  // namespace
+
+const Kernel avx2_kernel = {
+    "avx2", Avx2::kLanes, Avx2::kAccumulators, ONNXCOMP_MULTIPLY_TABLE(Avx2), gather, scatter, finish<Avx2>,
+};
+
+}  // namespace onnxcomp::sparse_conv

@@ -1,0 +1,63 @@
+#include "kernels/sparse_conv/axis.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+constexpr int kChunkColumns = 8;
+
+struct Tap {
+  int64_t residue;   // of tap * dilation modulo the stride
+  int64_t quotient;  // of the same
+  int64_t number;
+};
+
+std::vector<Tap> taps_by_residue(const AxisShape& shape) {
+  std::vector<Tap> taps;
+  for (int64_t tap = 0; tap < shape.kernel; ++tap) {
+    const int64_t input = tap * shape.dilation;
+    taps.push_back({input % shape.stride, input / shape.stride, tap});
+  }
+  std::sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) {
+    return std::pair(a.residue, a.quotient) < std::pair(b.residue, b.quotient);
+  });
+  return taps;
+}
+
+LaneChunk empty_chunk(int64_t column) {
+  LaneChunk chunk{column, 0, {}};
+  std::fill(std::begin(chunk.slot), std::end(chunk.slot), -1);
+  return chunk;
+}
+
+}  // namespace
+
+Axis::Axis(const AxisShape& shape, int64_t positions) : positions_(positions), start_(shape.kernel) {
+  int64_t residue = -1;
+  int64_t next = 0;  // quotient of the first input after the current run
+  for (const Tap& tap : taps_by_residue(shape)) {
+    if (tap.residue != residue || tap.quotient > next) next = tap.quotient;  // a new run
+    residue = tap.residue;
+    start_[tap.number] = slots() - (next - tap.quotient);
+    for (; next < tap.quotient + positions; ++next) input_.push_back(next * shape.stride + residue);
+  }
+}
+
+std::vector<LaneChunk> Axis::chunks(int64_t step) const {
+  std::vector<std::pair<int64_t, int64_t>> by_input;
+  for (int64_t slot = 0; slot < slots(); ++slot) by_input.emplace_back(input_[slot], slot);
+  std::sort(by_input.begin(), by_input.end());
+  std::vector<LaneChunk> chunks;
+  for (const auto& [input, slot] : by_input) {
+    if (chunks.empty() || input >= chunks.back().column + kChunkColumns) chunks.push_back(empty_chunk(input));
+    LaneChunk& chunk = chunks.back();
+    const int64_t column = input - chunk.column;
+    chunk.width = static_cast<int32_t>(column) + 1;
+    chunk.slot[column] = static_cast<int32_t>(slot * step);
+  }
+  return chunks;
+}
+
+}  // namespace onnxcomp::sparse_conv

@@ -1,0 +1,37 @@
+// Where a tile's input lies along one axis: which inputs it reads and in which order they stand in the scratch.
+//
+// Position p of the tile under tap k reads input p * stride + k * dilation, relative to the tile's origin. The scratch is
+// ordered so that for each tap the tile's positions stand in successive slots, whatever the stride: inputs are sorted by
+// their residue modulo the stride first. Runs of successive slots are shared between taps where they overlap, and inputs
+// that no tap reads get no slot: a strided 1x1 kernel or a widely dilated one packs only what it uses.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/sparse_conv/contract.h"
+#include "kernels/sparse_conv/shape.h"
+
+namespace onnxcomp::sparse_conv {
+
+class Axis {
+ public:
+  // For a tile with `positions` along the axis.
+  Axis(const AxisShape& shape, int64_t positions);
+
+  int64_t positions() const { return positions_; }
+  int64_t slots() const { return static_cast<int64_t>(input_.size()); }
+  // The slot of position 0 under `tap`; position p stands p further.
+  int64_t start(int64_t tap) const { return start_[tap]; }
+  // The input in `slot`, relative to the tile's origin.
+  int64_t input(int64_t slot) const { return input_[slot]; }
+  // The inputs as runs of neighbours; a chunk's slots are multiplied by `step`.
+  std::vector<LaneChunk> chunks(int64_t step) const;
+
+ private:
+  int64_t positions_;
+  std::vector<int64_t> start_;
+  std::vector<int64_t> input_;
+};
+
+}  // namespace onnxcomp::sparse_conv

@@ -1,0 +1,84 @@
+// What one instruction set provides for sparse convolution, and what the code around it may count on.
+//
+// A *tile* is A x B vectors of output positions of one output channel, A, B >= 1: A along the tile's major axis, B along
+// its minor axis, contiguous in the scratch. What the lanes of a vector stand for is the view's business (lane_view.h,
+// pixel_view.h); to `multiply` they are L independent convolutions.
+//
+// Only plain declarations may stand here: the files compiled for wide instruction sets include this header, and an inline
+// function emitted there could be the copy the linker keeps for every CPU.
+#pragma once
+
+#include <cstdint>
+
+namespace onnxcomp::sparse_conv {
+
+constexpr int kMaxMajor = 4;
+constexpr int kMaxMinor = 14;
+
+// For every row r (an output channel) and position (a, b) of a tile:
+//
+//   result[r][a][b] = clamp(start[r][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b * 4L])
+//
+// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[r]. The input may have any
+// alignment; aligned to 4L bytes, each product is one aligned load and half the time.
+struct Multiply {
+  int64_t rows;
+  const uint32_t* row_begin;  // [rows + 1]
+  const uint16_t* index;
+  const float* value;
+  const char* input;
+  const int64_t* offset;  // [input channels in block * taps], bytes
+  int64_t pitch;          // bytes from one position along the major axis to the next
+  const float* bias;      // [rows]
+  const float* start;     // [rows][A][B][L], or null; may be `result`
+  float* result;          // [rows][A][B][L], rows `result_stride` floats apart
+  int64_t result_stride;
+  bool clamp;  // into low..high; NaN stays NaN
+  float low;
+  float high;
+};
+using MultiplyFn = void (*)(const Multiply&) noexcept;
+
+// How the L lanes of a tile lie in a map of floats in memory. Lane l has an origin of its own; relative to it all lanes
+// touch the same rows and columns. Columns come in chunks of up to 8 neighbours. What lies outside the map is masked.
+struct LaneChunk {
+  int64_t column;   // of its first element, relative to the lane's origin
+  int32_t width;    // 1 to 8
+  int32_t slot[8];  // vector index within the row's vectors for each column, -1 where it is not wanted
+};
+struct LaneMap {
+  int64_t rows;
+  int64_t chunks;
+  const LaneChunk* chunk;   // [chunks]
+  const int64_t* row_slot;  // [rows] vector index of the row's first vector
+  const int64_t* offset;    // [rows][L] floats from the map's first element to column 0 of this row in lane l
+  const uint8_t* mask;      // [rows][chunks][L] bit j: column j of the chunk lies inside the map
+};
+// map -> vectors; zero where masked. `vectors` is aligned to 4L bytes.
+using GatherFn = void (*)(const LaneMap&, const float* map, float* vectors) noexcept;
+// vectors -> map; masked elements are not written.
+using ScatterFn = void (*)(const LaneMap&, const float* vectors, float* map) noexcept;
+
+enum class Activation { none, relu, clip, leaky_relu, sigmoid, hard_swish, silu };
+
+// The last stage: y = activation(y + residual) for `count` floats, a multiple of L, aligned to 4L bytes. `residual` may be
+// null. `low` and `high` are Relu's and Clip's bounds.
+struct Finish {
+  Activation activation;
+  float low;
+  float high;
+  float alpha;  // LeakyRelu's slope
+};
+using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_t count) noexcept;
+
+struct Kernel {
+  const char* name;
+  int lanes;         // L: 4, 8 or 16
+  int accumulators;  // multiply[a - 1][b - 1] is null where a * b is more
+  MultiplyFn multiply[kMaxMajor][kMaxMinor];
+  GatherFn gather;
+  ScatterFn scatter;
+  FinishFn finish;
+};
+
+}  // namespace onnxcomp::sparse_conv

@@ -1,0 +1,62 @@
+// Sparse convolution for any CPU: four lanes in GCC's portable vectors (SSE2 on x86-64, NEON on Arm).
+#include <cstring>
+
+#include "kernels/sparse_conv/list.h"
+#include "kernels/sparse_conv/tile.inc.h"
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+struct Portable {
+  using Vector __attribute__((vector_size(16))) = float;
+  static constexpr int kLanes = 4;
+  static constexpr int kAccumulators = 12;  // of 16 registers: one holds the weight, some the products
+
+  static Vector load(const void* from) {
+    Vector v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  }
+  static void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+  static Vector broadcast(const float* from) { return Vector{*from, *from, *from, *from}; }
+  static Vector fma(Vector a, Vector b, Vector c) { return a * b + c; }
+  static Vector max(Vector a, Vector b) { return a > b ? a : b; }
+  static Vector min(Vector a, Vector b) { return a < b ? a : b; }
+};
+
+// Calls visit(element of the map, element of the vectors, whether it lies inside the map).
+template <class Visit>
+inline void for_each_lane(const LaneMap& lanes, Visit visit) {
+  constexpr int L = Portable::kLanes;
+  for (int64_t row = 0; row < lanes.rows; ++row) {
+    for (int64_t c = 0; c < lanes.chunks; ++c) {
+      const LaneChunk& chunk = lanes.chunk[c];
+      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      for (int j = 0; j < chunk.width; ++j) {
+        if (chunk.slot[j] < 0) continue;
+        const int64_t vector = (lanes.row_slot[row] + chunk.slot[j]) * L;
+        for (int lane = 0; lane < L; ++lane)
+          visit(lanes.offset[row * L + lane] + chunk.column + j, vector + lane, (mask[lane] >> j & 1) != 0);
+      }
+    }
+  }
+}
+
+void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
+  for_each_lane(lanes, [=](int64_t from, int64_t to, bool inside) { vectors[to] = inside ? map[from] : 0.0f; });
+}
+
+void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
+  for_each_lane(lanes, [=](int64_t to, int64_t from, bool inside) {
+    if (inside) map[to] = vectors[from];
+  });
+}
+
+}  // namespace
+
+const Kernel portable_kernel = {
+    "portable", Portable::kLanes, Portable::kAccumulators, ONNXCOMP_MULTIPLY_TABLE(Portable), gather, scatter,
+    finish<Portable>,
+};
+
+}  // namespace onnxcomp::sparse_conv

@@ -1,0 +1,192 @@
+// The arithmetic of every implementation, written once over a vector type.
+//
+// To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed namespace
+// and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
+//
+// `Isa` provides: Vector (a GCC vector of floats), kLanes, kAccumulators, and static load (any alignment), store,
+// broadcast, fma(a, b, c) = a * b + c, and max and min that return their *second* operand where one is NaN.
+#pragma once
+
+#include "kernels/sparse_conv/contract.h"
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+// Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets, one for each of
+// successive nonzeros, and add them up at the end.
+constexpr int sets_for(int accumulators) { return accumulators >= 6 ? 1 : accumulators >= 3 ? 2 : 4; }
+
+template <class Isa, int A, int B>
+struct Tile {
+  using Vector = typename Isa::Vector;
+  static constexpr int kSets = sets_for(A * B);
+  static constexpr int64_t kBytes = Isa::kLanes * 4;
+
+  static inline __attribute__((always_inline)) void add(Vector (&sum)[A][B], const Multiply& m, uint32_t i) {
+    const Vector weight = Isa::broadcast(m.value + i);
+    const char* position = m.input + m.offset[m.index[i]];
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) sum[a][b] = Isa::fma(weight, Isa::load(position + b * kBytes), sum[a][b]);
+      position += m.pitch;
+    }
+  }
+
+  static inline __attribute__((always_inline)) void begin(Vector (&sum)[kSets][A][B], const Multiply& m, int64_t row) {
+    const Vector zero = {};
+#pragma GCC unroll 4
+    for (int s = 0; s < kSets; ++s) {
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) sum[s][a][b] = zero;
+      }
+    }
+    const Vector bias = Isa::broadcast(m.bias + row);
+    const char* start = reinterpret_cast<const char*>(m.start) + row * A * B * kBytes;
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) sum[0][a][b] = m.start != nullptr ? Isa::load(start + (a * B + b) * kBytes) : bias;
+    }
+  }
+
+  static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][A][B], const Multiply& m, int64_t row) {
+#pragma GCC unroll 4
+    for (int s = 1; s < kSets; ++s) {
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) sum[0][a][b] = sum[0][a][b] + sum[s][a][b];
+      }
+    }
+    if (m.clamp) {
+      const Vector low = Isa::broadcast(&m.low);
+      const Vector high = Isa::broadcast(&m.high);
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) sum[0][a][b] = Isa::min(high, Isa::max(low, sum[0][a][b]));
+      }
+    }
+    float* result = m.result + row * m.result_stride;
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) Isa::store(result + (a * B + b) * Isa::kLanes, sum[0][a][b]);
+    }
+  }
+
+  static void multiply(const Multiply& m) noexcept {
+    for (int64_t row = 0; row < m.rows; ++row) {
+      const uint32_t last = m.row_begin[row + 1];
+      uint32_t i = m.row_begin[row];
+      Vector sum[kSets][A][B];
+      begin(sum, m, row);
+      for (; i + kSets <= last; i += kSets) {
+#pragma GCC unroll 4
+        for (int s = 0; s < kSets; ++s) add(sum[s], m, i + s);
+      }
+      for (; i < last; ++i) add(sum[0], m, i);
+      end(sum, m, row);
+    }
+  }
+};
+
+template <class Isa, int A, int B>
+constexpr MultiplyFn select() {
+  if constexpr (A * B <= Isa::kAccumulators) {
+    return Tile<Isa, A, B>::multiply;
+  } else {
+    return nullptr;
+  }
+}
+
+// e^x with a relative error of about 1e-7; infinity from 88.7 up, 1e-38 from -87 down.
+//
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2: the Taylor series of e^r is cut where its next term,
+// r^8 / 8! = 5e-9, no longer shows in a float.
+template <class Isa>
+inline typename Isa::Vector exponential(typename Isa::Vector x) {
+  using Vector = typename Isa::Vector;
+  using Bits __attribute__((vector_size(sizeof(Vector)))) = uint32_t;
+  const auto all = [](float value) { return Isa::broadcast(&value); };
+  x = Isa::min(all(89.0f), Isa::max(all(-87.0f), x));
+  // Adding 1.5 x 2^23 rounds to an integer and leaves it in the low bits of the sum.
+  const Vector shifted = Isa::fma(x, all(1.44269504f), all(0x1.8p23f));
+  const Vector n = shifted - all(0x1.8p23f);
+  // ln 2 in two parts, the first short enough for n times it to be exact.
+  Vector r = Isa::fma(n, all(-0x1.62ep-1f), x);
+  r = Isa::fma(n, all(-0x1.0bfbe8p-15f), r);
+  Vector series = all(1.0f / 5040);
+  series = Isa::fma(series, r, all(1.0f / 720));
+  series = Isa::fma(series, r, all(1.0f / 120));
+  series = Isa::fma(series, r, all(1.0f / 24));
+  series = Isa::fma(series, r, all(1.0f / 6));
+  series = Isa::fma(series, r, all(0.5f));
+  series = Isa::fma(series, r, all(1.0f));
+  series = Isa::fma(series, r, all(1.0f));
+  const Bits exponent = (reinterpret_cast<Bits>(shifted) + 127u) << 23;
+  return series * reinterpret_cast<Vector>(exponent);
+}
+
+template <class Isa>
+inline typename Isa::Vector sigmoid(typename Isa::Vector x) {
+  const float one = 1;
+  return Isa::broadcast(&one) / (Isa::broadcast(&one) + exponential<Isa>(-x));
+}
+
+template <class Isa>
+inline typename Isa::Vector hard_sigmoid(typename Isa::Vector x) {
+  const auto all = [](float value) { return Isa::broadcast(&value); };
+  return Isa::min(all(1.0f), Isa::max(all(0.0f), Isa::fma(x, all(1.0f / 6), all(0.5f))));
+}
+
+// y = apply(y + residual).
+template <class Isa, class Apply>
+inline void for_each(const float* residual, float* y, int64_t count, Apply apply) {
+  for (int64_t i = 0; i < count; i += Isa::kLanes) {
+    typename Isa::Vector v = Isa::load(y + i);
+    if (residual != nullptr) v = v + Isa::load(residual + i);
+    Isa::store(y + i, apply(v));
+  }
+}
+
+template <class Isa>
+void finish(const Finish& f, const float* residual, float* y, int64_t count) noexcept {
+  using Vector = typename Isa::Vector;
+  const Vector low = Isa::broadcast(&f.low);
+  const Vector high = Isa::broadcast(&f.high);
+  const Vector alpha = Isa::broadcast(&f.alpha);
+  const Vector zero = {};
+  switch (f.activation) {
+    case Activation::none:
+      return for_each<Isa>(residual, y, count, [](Vector v) { return v; });
+    case Activation::relu:
+    case Activation::clip:
+      return for_each<Isa>(residual, y, count, [=](Vector v) { return Isa::min(high, Isa::max(low, v)); });
+    case Activation::leaky_relu:
+      return for_each<Isa>(residual, y, count, [=](Vector v) {
+        return Isa::fma(alpha, Isa::min(zero, v), Isa::max(zero, v));
+      });
+    case Activation::sigmoid:
+      return for_each<Isa>(residual, y, count, [](Vector v) { return sigmoid<Isa>(v); });
+    case Activation::hard_swish:
+      return for_each<Isa>(residual, y, count, [](Vector v) { return v * hard_sigmoid<Isa>(v); });
+    case Activation::silu:
+      return for_each<Isa>(residual, y, count, [](Vector v) { return v * sigmoid<Isa>(v); });
+  }
+}
+
+#define ONNXCOMP_MINORS(Isa, A)                                                                                  \
+  {                                                                                                              \
+    select<Isa, A, 1>(), select<Isa, A, 2>(), select<Isa, A, 3>(), select<Isa, A, 4>(), select<Isa, A, 5>(),     \
+        select<Isa, A, 6>(), select<Isa, A, 7>(), select<Isa, A, 8>(), select<Isa, A, 9>(), select<Isa, A, 10>(), \
+        select<Isa, A, 11>(), select<Isa, A, 12>(), select<Isa, A, 13>(), select<Isa, A, 14>()                   \
+  }
+#define ONNXCOMP_MULTIPLY_TABLE(Isa) \
+  { ONNXCOMP_MINORS(Isa, 1), ONNXCOMP_MINORS(Isa, 2), ONNXCOMP_MINORS(Isa, 3), ONNXCOMP_MINORS(Isa, 4) }
+
+}  // namespace
+}  // namespace onnxcomp::sparse_conv

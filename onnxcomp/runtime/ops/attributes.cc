@@ -1,0 +1,104 @@
+#include "ops/attributes.h"
+
+#include <cstring>
+
+#include "error.h"
+#include "ort.h"
+
+namespace onnxcomp {
+
+template <class Value>
+std::optional<Value> Attributes::typed(const char* name, const char* type) const {
+  Value value{};
+  if (read(name, value)) return value;
+  // The ABI does not tell an absent attribute from one of another type, and taking a default for the second would
+  // compute something else than the model says.
+  int64_t integer = 0;
+  float real = 0;
+  std::string string;
+  std::vector<int64_t> integers;
+  if (read(name, integer) || read(name, real) || read(name, string) || read(name, integers))
+    fail("attribute ", name, " must be ", type);
+  return std::nullopt;
+}
+
+std::optional<int64_t> Attributes::integer(const char* name) const { return typed<int64_t>(name, "an integer"); }
+
+std::optional<std::vector<int64_t>> Attributes::integers(const char* name) const {
+  return typed<std::vector<int64_t>>(name, "a list of integers");
+}
+
+std::optional<float> Attributes::real(const char* name) const { return typed<float>(name, "a float"); }
+
+std::optional<std::string> Attributes::string(const char* name) const { return typed<std::string>(name, "a string"); }
+
+bool KernelAttributes::read(const char* name, int64_t& value) const {
+  return ort::succeeded(api_, api_.KernelInfoGetAttribute_int64(info_, name, &value));
+}
+
+bool KernelAttributes::read(const char* name, float& value) const {
+  return ort::succeeded(api_, api_.KernelInfoGetAttribute_float(info_, name, &value));
+}
+
+bool KernelAttributes::read(const char* name, std::vector<int64_t>& value) const {
+  size_t count = 0;
+  if (!ort::succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info_, name, nullptr, &count))) return false;
+  value.resize(count);
+  // A null pointer would ask for the size again, so an empty list is complete here.
+  return count == 0 || ort::succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info_, name, value.data(), &count));
+}
+
+bool KernelAttributes::read(const char* name, std::string& value) const {
+  size_t size = 0;
+  if (!ort::succeeded(api_, api_.KernelInfoGetAttribute_string(info_, name, nullptr, &size))) return false;
+  value.resize(size);
+  if (!ort::succeeded(api_, api_.KernelInfoGetAttribute_string(info_, name, value.data(), &size))) return false;
+  value.resize(size > 0 ? size - 1 : 0);  // the size counts the terminating zero
+  return true;
+}
+
+std::optional<std::vector<char>> ShapeInferenceAttributes::bytes(const char* name, OrtOpAttrType type) const {
+  const OrtOpAttr* attribute = nullptr;
+  if (!ort::succeeded(api_, api_.ShapeInferContext_GetAttribute(context_, name, &attribute))) return std::nullopt;
+  // The first call fails for want of room and tells how much is needed, or finds what fits one number.
+  std::vector<char> value(sizeof(int64_t));
+  size_t size = 0;
+  if (!ort::succeeded(api_, api_.ReadOpAttr(attribute, type, value.data(), value.size(), &size))) {
+    if (size <= value.size()) return std::nullopt;
+    value.resize(size);
+    if (!ort::succeeded(api_, api_.ReadOpAttr(attribute, type, value.data(), value.size(), &size))) return std::nullopt;
+  }
+  value.resize(size);
+  return value;
+}
+
+bool ShapeInferenceAttributes::read(const char* name, int64_t& value) const {
+  const auto data = bytes(name, ORT_OP_ATTR_INT);
+  if (!data || data->size() != sizeof value) return false;
+  std::memcpy(&value, data->data(), sizeof value);
+  return true;
+}
+
+bool ShapeInferenceAttributes::read(const char* name, float& value) const {
+  const auto data = bytes(name, ORT_OP_ATTR_FLOAT);
+  if (!data || data->size() != sizeof value) return false;
+  std::memcpy(&value, data->data(), sizeof value);
+  return true;
+}
+
+bool ShapeInferenceAttributes::read(const char* name, std::vector<int64_t>& value) const {
+  const auto data = bytes(name, ORT_OP_ATTR_INTS);
+  if (!data) return false;
+  value.resize(data->size() / sizeof(int64_t));
+  if (!value.empty()) std::memcpy(value.data(), data->data(), value.size() * sizeof(int64_t));
+  return true;
+}
+
+bool ShapeInferenceAttributes::read(const char* name, std::string& value) const {
+  const auto data = bytes(name, ORT_OP_ATTR_STRING);
+  if (!data || data->empty()) return false;
+  value.assign(data->data(), data->size() - 1);
+  return true;
+}
+
+}  // namespace onnxcomp

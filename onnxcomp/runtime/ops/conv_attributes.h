@@ -1,0 +1,42 @@
+// Conv's attributes and what they make of a shape.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/attributes.h"
+
+namespace onnxcomp {
+
+enum class AutoPad { notset, same_upper, same_lower, valid };
+
+// Along one spatial axis. Every value lies in [0, 2^31) or, where it divides, [1, 2^31), so that products of two fit.
+struct ConvAxis {
+  int64_t kernel;
+  int64_t stride;
+  int64_t dilation;
+  int64_t pad_begin;
+  int64_t pad_end;
+
+  int64_t extent() const { return (kernel - 1) * dilation + 1; }  // of the dilated kernel
+};
+
+struct ConvAttributes {
+  std::vector<int64_t> weight_shape;  // [C_out, C_in / group, (kh,) kw]
+  std::vector<ConvAxis> axes;         // one or two, as the weight has
+  int64_t group;
+  AutoPad auto_pad;
+
+  // Reads and checks every attribute that Conv and the stored weight have. Throws Error naming the attribute.
+  static ConvAttributes read(const Attributes& attributes);
+
+  // Padding before the first element and the number of outputs, for `size` inputs along `axis`. Throws Error where the
+  // padded input is smaller than the kernel.
+  struct Extent {
+    int64_t pad_begin;
+    int64_t outputs;
+  };
+  Extent extent(size_t axis, int64_t size) const;
+};
+
+}  // namespace onnxcomp

@@ -1,0 +1,97 @@
+"""What a run of `optimize` was asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from onnxcomp.errors import UsageError
+
+AUTO = "drop-identity,fold-batchnorm,sparse-conv,sparse-weight"
+DEFAULT_MAX_ERROR = 1e-3
+
+
+class Settings(BaseModel):
+    """Options of `optimize`, named as on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    passes: str = "auto"
+    data: Any = None
+    image_size: int | None = Field(None, ge=1)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    max_error: float | None = Field(None, gt=0)
+    min_agreement: float | None = Field(None, ge=0, le=100)
+    max_drop: float | None = Field(None, ge=0, le=100)
+    metric: str | Callable[..., float] | None = None
+    goal: Literal["latency", "size"] = "latency"
+    target_speedup: float | None = Field(None, gt=0)
+    target_size: str | None = None
+    portable: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    threads: int | None = Field(None, ge=1, le=1024)
+    seed: int = Field(0, ge=0)
+    dry_run: bool = False
+    plan: Path | None = None
+    replay: Path | None = None
+    require_gain: bool = False
+
+    @classmethod
+    def of(cls, **options: Any) -> "Settings":
+        """Checked. UsageError, one line, names the option that is wrong."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+            raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+    @field_validator("target_size")
+    @classmethod
+    def _readable_size(cls, text: str | None) -> str | None:
+        if text is not None:
+            _size(text, 100)
+        return text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.replay and self.passes != "auto":
+            raise ValueError("--replay brings its own passes; leave --passes out")
+        if self.replay and (self.include or self.exclude):
+            raise ValueError("--replay brings its own choices; leave --include and --exclude out")
+        if self.metric and self.max_drop is None:
+            raise ValueError("--metric needs --max-drop, the drop it may show")
+        return self
+
+    @property
+    def pipeline(self) -> str:
+        """Pipeline text."""
+        return AUTO if self.passes == "auto" else self.passes
+
+    @property
+    def tolerance(self) -> float:
+        """The relative L2 error an output may have."""
+        return self.max_error or DEFAULT_MAX_ERROR
+
+    def target_bytes(self, input_bytes: int) -> int | None:
+        """`--target-size` in bytes."""
+        return None if self.target_size is None else _size(self.target_size, input_bytes)
+
+
+_UNITS = {"": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9}
+
+
+def _size(text: str, whole: int) -> int:
+    digits = text.strip().rstrip("%KMGBkmgb ")
+    unit = text.strip()[len(digits) :].strip().upper()
+    try:
+        number = float(digits)
+    except ValueError:
+        number = -1
+    if number <= 0 or (unit != "%" and unit not in _UNITS):
+        raise ValueError(f"'{text}' is not a size; write bytes (800000, 2MB) or a share of the input (40%)")
+    return int(number * whole / 100 if unit == "%" else number * _UNITS[unit])

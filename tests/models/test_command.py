@@ -1,0 +1,65 @@
+"""The network scripts as programs: a file and a line about it, or one line about what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.name for path in (ROOT / "models").glob("*.py") if path.name != "train_digits.py")
+
+
+def script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"models/{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_writes_a_model(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    result = script(name, out, "--image-size", "64", "--seed", "1", "--sparsity", "0.9", "--pattern", "16x1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{out}: {Path(name).stem}, ")
+    onnx.checker.check_model(out)
+
+
+def test_options_reach_the_model(tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    options = ("--cifar", "--no-batchnorm", "--include-first", "--sparsity", "0.5", "--classes", "7")
+    assert script("resnet18.py", out, *options).returncode == 0
+    graph = onnx.load(out).graph
+    assert [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:]] == [3, 32, 32]
+    assert graph.output[0].type.tensor_type.shape.dim[1].dim_value == 7
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    first = numpy_helper.to_array(graph.initializer[0])
+    assert first.shape == (64, 3, 3, 3)
+    assert np.count_nonzero(first) == first.size // 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "OUT.onnx"),
+        (["absent/folder/out.onnx"], "absent/folder/out.onnx"),
+        (["{out}", "--sparsity", "1.5"], "1.5 is not between 0 and 1"),
+        (["{out}", "--sparsity", "nan"], "nan is not between 0 and 1"),
+        (["{out}", "--seed", "-1"], "-1 is negative"),
+        (["{out}", "--classes", "0"], "0 is not at least 1"),
+        (["{out}", "--pattern", "2x2"], "2x2"),
+        (["{out}", "--image-size", "3"], "the image is too small"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    result = script("squeezenet1_1.py", *(argument.format(out=out) for argument in arguments))
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+    assert not out.exists()
