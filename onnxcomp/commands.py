@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from onnxcomp import pipeline
 from onnxcomp import verify as verification
 from onnxcomp.bench import BenchResult
 from onnxcomp.bench import bench as run_bench
@@ -15,11 +16,21 @@ from onnxcomp.cost.host_profile import HostProfile, profile_host
 from onnxcomp.inspection import Inspection, inspect_model
 from onnxcomp.model import Model
 from onnxcomp.pass_manager import Pass, Progress
-from onnxcomp.pipeline import open_for
+from onnxcomp.pipeline import Result, open_for
+from onnxcomp.report.document import check_path, write_document
 from onnxcomp.runtime.session import library_path, session
 from onnxcomp.settings import Settings
 
 _LOOK = ("image_size", "mean", "std", "layout")
+
+
+def optimize(source: Path, target: Path | None, *, report: Path | None, progress: Progress, **options: Any) -> Result:
+    """Optimize `source` into `target`; see `pipeline.optimize`."""
+    check_path(report)
+    result = pipeline.optimize(source, target, progress=progress, **options)
+    if report is not None:
+        write_document(result.report, report)
+    return result
 
 
 def inspect(source: Path, **options: Any) -> Inspection:

@@ -63,14 +63,16 @@ class Fragment:
     def model(self, shapes: Shapes, dtypes: Mapping[str, int], opset: int) -> ModelProto:
         """A model of this fragment alone, with inputs of `shapes` and ONNX element types `dtypes` (default float32)."""
 
-        def info(name: str, shape: Sequence[int] | None) -> onnx.ValueInfoProto:
-            return helper.make_tensor_value_info(name, dtypes.get(name, TensorProto.FLOAT), shape)
+        def info(name: str) -> onnx.ValueInfoProto:
+            if name not in shapes and name not in dtypes:
+                return onnx.ValueInfoProto(name=name)  # an output that only the fragment has: the runtime infers it
+            return helper.make_tensor_value_info(name, dtypes.get(name, TensorProto.FLOAT), shapes.get(name))
 
         graph = helper.make_graph(
             list(self.nodes),
             "fragment",
-            [info(name, shapes[name]) for name in self.inputs],
-            [info(name, shapes.get(name)) for name in self.outputs],
+            [info(name) for name in self.inputs],
+            [info(name) for name in self.outputs],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]

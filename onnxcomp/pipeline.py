@@ -48,6 +48,7 @@ class Draft:
     path: Path
     verified: tuple[Comparison, ...]  # with the library, then without; empty where nothing was rewritten
     speed: Speed | None  # None where nothing was rewritten
+    notes: tuple[str, ...] = ()
 
     @property
     def failure(self) -> str | None:
@@ -77,11 +78,11 @@ def optimize(
     context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
     with _scratch(target) as folder:
         runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
-        drafts = _drafts(source, runs, folder, data, settings, tell)
+        drafts = _drafts(model, source, runs, folder, data, settings, tell)
         best = _fastest(drafts)
         verdict = judge(source, best.path, best.verified, best.speed, data, settings)
     report = build_report(
-        model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict
+        model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict, best.notes
     )
     if target is not None:
         tell("save", 0, 1)
@@ -98,8 +99,17 @@ def open_for(model: Model, source: Path, settings: Settings) -> Data:
         look = {"image_size": settings.image_size, "mean": settings.mean, "std": settings.std, "layout": settings.layout}
         return open_data(settings.data, specs, **look)
     free = any(not isinstance(d, int) for spec in specs for d in spec.shape[1:])
-    probe = partial(accepts, session(source, settings.threads)) if free else None
+    probe = partial(accepts, session(source, settings.threads)) if free and not _why_not_run(source, settings) else None
     return random_data(specs, count=RANDOM_SAMPLES, seed=settings.seed, probe=probe)
+
+
+def _why_not_run(source: Path, settings: Settings) -> str | None:
+    """Why ONNX Runtime cannot load the input (an operator of a domain it does not know, say), or None."""
+    try:
+        session(source, settings.threads)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _runs(
@@ -128,11 +138,15 @@ def _runs(
 
 
 def _drafts(
-    source: Path, runs: Sequence[Run], folder: Path, data: Data, settings: Settings, tell: Progress
+    model: Model, source: Path, runs: Sequence[Run], folder: Path, data: Data, settings: Settings, tell: Progress
 ) -> list[Draft]:
     """Every run as a file, proved and measured against the input in one interleaved bench."""
     if not any(run.changed for run in runs):
         return [Draft(runs[0], source, (), None)]
+    reason = _why_not_run(source, settings)
+    if reason:
+        note = f"left as it is, since the network as a whole can be neither verified nor measured: {reason}"
+        return [Draft(Run(model, ()), source, (), None, (note,))]
     paths = []
     for number, run in enumerate(runs):
         tell("verify", number, len(runs))

@@ -1,20 +1,21 @@
 """The layers of a small network, forward and backward, for one NumPy process.
 
-Maps are (N, H, W, C): a Conv is then one matrix product over unrolled windows. A layer keeps what its backward pass
-needs from its last forward pass; `backward` turns dLoss/dOutput into dLoss/dInput and fills its parameters' `grad`.
+Maps are (N, H, W, C), float32: a Conv is then one matrix product over unrolled windows. A layer keeps what its
+backward pass needs from its last forward pass; `backward` turns dLoss/dOutput into dLoss/dInput and fills the `grad`
+of its parameters.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(eq=False)

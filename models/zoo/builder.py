@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo import sample
 from zoo.graph import Attribute, GraphWriter
-from zoo.normalisation import EPSILON, BatchNorm, portable
+from zoo.normalisation import EPSILON, BatchNorm
 from zoo.sample import Sample
 from zoo.weights import Pattern, he_weight, zero_mask
 
@@ -110,12 +110,11 @@ class Builder:
         rng = self._next_rng()
         weight = self._weight((outputs, x.channels), rng, sparse=self._recipe.fully_connected)
         self.cost.macs += weight.size
-        value = x.value @ weight.T
-        level = portable(np.sqrt(np.mean(value**2)))
-        bias = np.float32(0.1) * level * rng.standard_normal(outputs, dtype=np.float32)
+        value = sample.gemm(x.value, weight)
+        bias = 0.1 * np.sqrt(np.mean(value**2)) * rng.standard_normal(outputs)
         self.cost.parameters += outputs
         if centred:
-            bias -= portable(value.mean(axis=0))
+            bias -= value.mean(axis=0)
         name = self._graph.node("Gemm", [x.name], {"weight": weight, "bias": bias}, {"transB": 1})
         return Feature(name, value + bias)
 

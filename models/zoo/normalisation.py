@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoo.sample import Sample
 
@@ -27,19 +26,14 @@ class BatchNorm:
         channels = int(value.shape[1])
         variance = value.var(axis=(0, 2, 3))
         return cls(
-            scale=rng.uniform(0.5, 1.5, channels).astype(np.float32),
-            shift=rng.normal(0, 0.2, channels).astype(np.float32),
-            mean=portable(value.mean(axis=(0, 2, 3))),
+            scale=rng.uniform(0.5, 1.5, channels),
+            shift=rng.normal(0, 0.2, channels),
+            mean=value.mean(axis=(0, 2, 3)),
             # A channel whose weights are all zero does not vary; dividing by nothing would let rounding errors out.
-            variance=portable(np.maximum(variance, 1e-3 * variance.mean())),
+            variance=np.maximum(variance, 1e-3 * variance.mean()),
         )
 
     def as_affine(self) -> tuple[Sample, Sample]:
         """Factor and offset (C,) of the same map, `factor * x + offset`."""
-        factor = self.scale / np.sqrt(self.variance + np.float32(EPSILON))
+        factor = self.scale / np.sqrt(self.variance + EPSILON)
         return factor, self.shift - factor * self.mean
-
-
-def portable(statistic: NDArray[np.float32] | np.float32) -> Sample:
-    """Rounded to 11 bits: the last bits of a sum differ from one linear algebra library to the next."""
-    return np.asarray(statistic, dtype=np.float16).astype(np.float32)

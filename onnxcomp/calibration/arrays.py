@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcomp.calibration import npy
-from onnxcomp.calibration.inputs import InputSpec
+from onnxcomp.calibration.inputs import InputSpec, shared_batch
 from onnxcomp.calibration.samples import Samples
 from onnxcomp.errors import DataError
 
@@ -92,6 +92,7 @@ def from_mapping(arrays: Mapping[str, Any], inputs: Sequence[InputSpec]) -> Arra
 
 def _match(where: str, kind: str, columns: Mapping[str, Column], inputs: Sequence[InputSpec]) -> ArraySource:
     """Find each input's column, and the labels."""
+    shared_batch(inputs, where)  # before lengths are compared, which would say less
     names = [spec.name for spec in inputs]
     labels = columns.get(LABELS) if LABELS not in names else None
     rest = [name for name in columns if labels is None or name != LABELS]

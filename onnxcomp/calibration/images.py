@@ -129,7 +129,7 @@ def _preprocess(
 def _size(
     folder: Path, spec: InputSpec, declared: tuple[Dim, Dim], asked: int | tuple[int, int] | None
 ) -> tuple[int, int]:
-    wanted = (asked, asked) if isinstance(asked, int) else asked or declared
+    wanted = (asked, asked) if isinstance(asked, int) else asked or declared  # None: as the input declares
     height, width = wanted
     if not isinstance(height, int) or not isinstance(width, int):
         raise DataError(f"{folder}: input '{spec.name}' takes {spec}, any size; say which with --image-size")
@@ -142,7 +142,7 @@ def _size(
 
 
 def _per_channel(option: str, values: Sequence[float] | None, channels: int, default: float) -> NDArray[np.float32]:
-    given = list(values) if values else [default]
+    given = [default] if values is None else list(values)
     if len(given) not in (1, channels):
         raise DataError(f"{option}: {len(given)} values for {channels} channels; give one, or one a channel")
     return np.full(channels, given, np.float32)

@@ -108,8 +108,8 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
         raise DataError(f"{what} takes {dtype.name}, the data is {array.dtype.name}; convert it")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(dtype)
-        if np.can_cast(array.dtype, dtype, "safe"):
-            return cast
+        if array.dtype.itemsize < dtype.itemsize and np.can_cast(array.dtype, dtype, "safe"):
+            return cast  # of equal size NumPy calls int64 to float64 safe too
         if array.dtype.kind == "f":
             kept = np.isfinite(cast) | ~np.isfinite(array)
         else:  # there and back alone would let -1 through an unsigned type

@@ -36,7 +36,7 @@ def open_data(
     folder = isinstance(source, str | Path) and Path(source).is_dir()
     if folder:
         data = Data(images.from_folder(Path(str(source)), specs, image_size, mean, std, layout), specs)
-    elif image_size or mean or std:
+    elif any(option is not None for option in (image_size, mean, std)):
         raise DataError(f"{_name(source)}: --image-size, --mean and --std are for a folder of images; leave them out")
     else:
         data = Data(_source(source, specs), specs)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcomp.calibration.data import Data
-from onnxcomp.calibration.inputs import InputSpec
+from onnxcomp.calibration.inputs import InputSpec, batched_alike
 from onnxcomp.calibration.samples import Samples
 from onnxcomp.errors import DataError
 
@@ -50,6 +50,31 @@ class RandomSource:
         return [_draw(rng, spec.dtype, shape) for spec, shape in zip(self.inputs, self.shapes, strict=True)]
 
 
+@dataclass(frozen=True)
+class RandomFeeds:
+    """`feeds` whole feeds of inputs that share no first dimension to cut samples along, a scalar flag, say."""
+
+    inputs: tuple[InputSpec, ...]
+    shapes: tuple[tuple[int, ...], ...]  # whole ones
+    feeds: int
+    seed: int
+    count: None = None
+    name: str = _NAME
+    kind: str = "random"
+    labels: None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        shapes = ", ".join(f"'{i.name}' {list(s)}" for i, s in zip(self.inputs, self.shapes, strict=True))
+        return (f"no data: {self.feeds} random feeds (seed {self.seed}) of {shapes}",)
+
+    def read(self, _size: int | None) -> Iterator[Samples]:
+        for index in range(self.feeds):
+            rng = np.random.default_rng([self.seed, index])
+            drawn = (_draw(rng, spec.dtype, shape) for spec, shape in zip(self.inputs, self.shapes, strict=True))
+            yield Samples({spec.name: array for spec, array in zip(self.inputs, drawn, strict=True)})
+
+
 def random_data(
     inputs: Sequence[InputSpec],
     *,
@@ -68,7 +93,13 @@ def random_data(
     for side in SIDES if _free(inputs, known) else SIDES[:1]:
         shapes = tuple(_sample_shape(spec, known, side) for spec in inputs)
         size = next((spec.fixed_batch for spec in inputs if spec.fixed_batch), batch)
-        data = Data(RandomSource(tuple(inputs), shapes, max(count or size, size), seed), inputs)
+        source: RandomSource | RandomFeeds
+        if batched_alike(inputs):
+            source = RandomSource(tuple(inputs), shapes, max(count or size, size), seed)
+        else:
+            whole = tuple((spec.fixed_batch or batch, *s) if spec.shape else () for spec, s in zip(inputs, shapes, strict=True))
+            source = RandomFeeds(tuple(inputs), whole, count or 1, seed)
+        data = Data(source, inputs)
         if probe is None or probe(next(data.batches(batch))):
             return data
     shapes_wanted = ", ".join(f"'{spec.name}' {spec}" for spec in inputs)

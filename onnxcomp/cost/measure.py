@@ -62,11 +62,24 @@ def bound(session: ort.InferenceSession, feed: Feed, name: str = "model") -> Cal
     if not all(node.type.startswith("tensor(") for node in session.get_outputs()):
         return partial(session.run, None, own)
     binding = session.io_binding()
-    for key, array in own.items():
-        binding.bind_ortvalue_input(key, ort.OrtValue.ortvalue_from_numpy(array))
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in own.values()]
+    for key, value in zip(own, values, strict=True):
+        binding.bind_ortvalue_input(key, value)
     for node in session.get_outputs():
         binding.bind_output(node.name, "cpu")
-    return partial(session.run_with_iobinding, binding)
+    return BoundCall(session, binding, tuple(values))
+
+
+@dataclass(frozen=True)
+class BoundCall:
+    """Runs a binding, and keeps its inputs: the binding itself holds no reference to the arrays it reads."""
+
+    session: ort.InferenceSession
+    binding: Any
+    inputs: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        self.session.run_with_iobinding(self.binding)
 
 
 def aligned(array: NDArray[Any]) -> NDArray[Any]:

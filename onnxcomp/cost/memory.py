@@ -1,6 +1,5 @@
 """Peak memory of a model's run, in a process of its own."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from onnxcomp.cost import load_once
 from onnxcomp.errors import ModelError
-from onnxcomp.runtime.session import Feed
+from onnxcomp.runtime.session import Feed, library_path, reason
 
 
 def peak_rss_bytes(model: str | Path, feed: Feed, threads: int, library: bool = True) -> int:
@@ -21,12 +21,11 @@ def peak_rss_bytes(model: str | Path, feed: Feed, threads: int, library: bool = 
     with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
         arrays = Path(folder) / "feed.npz"
         np.savez(arrays, np.array(list(feed)), *feed.values())
-        command = [sys.executable, "-P", "-m", "onnxcomp.cost.load_once", str(Path(model).absolute()), str(arrays)]
-        command += [str(threads), "library" if library else "plain"]
+        command = [sys.executable, "-P", load_once.__file__, str(model), str(arrays), str(threads)]
+        command += [str(library_path())] if library else []
         importable_alike = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         child = subprocess.run(command, env=importable_alike, capture_output=True, text=True, check=False)
-    answer = json.loads(child.stdout or "{}")
-    if "rss_bytes" in answer:
-        return int(answer["rss_bytes"])
-    said = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
-    raise ModelError(f"{model}: a process that loads and runs it fails: {answer.get('error', said[-1])}")
+    if child.returncode == 0:
+        return int(child.stdout)
+    said = child.stderr.strip().splitlines() or [f"it ended with {child.returncode}"]
+    raise ModelError(f"{model}: a fresh process cannot load and run it: {reason(said[-1])}")

@@ -26,6 +26,10 @@ class Times:
         return float(np.median(np.concatenate(self.rounds)))
 
     @property
+    def best_ms(self) -> float:
+        return min(map(min, self.rounds))
+
+    @property
     def p95_ms(self) -> float:
         return float(np.percentile(np.concatenate(self.rounds), 95))
 
@@ -39,11 +43,12 @@ def take_turns(
     calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = 10, max_rounds: int | None = None
 ) -> list[Times]:
     """Time `calls` for about `seconds` in all, `min_rounds` rounds at least and `max_rounds` at most."""
+    at_least = min_rounds if max_rounds is None else min(min_rounds, max_rounds)
     counts = [_calls_a_turn(call) for call in calls]
     rounds: list[list[tuple[float, ...]]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     done = 0
-    while done < min_rounds or (time.perf_counter() < end and done != max_rounds):
+    while done < at_least or (time.perf_counter() < end and done != max_rounds):
         for offset in range(len(calls)):
             index = (done + offset) % len(calls)
             rounds[index].append(_turn(calls[index], counts[index]))

@@ -33,6 +33,11 @@ class Bitmap:
         return int(self.mask.nbytes + self.values.nbytes)
 
 
+def size_bytes(size: int, nonzero: int, itemsize: int) -> int:
+    """Bytes of a bitmap of `size` elements with `nonzero` values of `itemsize` bytes."""
+    return (size + 7) // 8 + nonzero * itemsize
+
+
 def encode(weight: NDArray[np.floating]) -> Bitmap:
     """Encode `weight`. Negative zeros count as zeros; NaN and Inf are values like any other."""
     flat = np.ascontiguousarray(weight).ravel()

@@ -1,15 +1,15 @@
 """Attributes of a node: protobuf messages to the plain values that graphsurgeon works with, and back.
 
-    FLOAT, INT, FLOATS, INTS   float, int, list of them
-    STRING, STRINGS            str; bytes where it is not UTF-8
-    TENSOR                     gs.Constant, its values lazy
-    GRAPH, GRAPHS              Body: opaque
-    anything else              the AttributeProto itself: opaque
+FLOAT, INT, FLOATS, INTS   float, int, list of them
+STRING, STRINGS            str; bytes where it is not UTF-8
+TENSOR                     gs.Constant, its values lazy
+GRAPH, GRAPHS              Body: opaque
+anything else              the AttributeProto itself: opaque
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,7 +19,8 @@ from onnx import AttributeProto, GraphProto, helper
 from onnxcomp.errors import PassError
 from onnxcomp.model import protos
 from onnxcomp.model.external import DataFolder
-from onnxcomp.model.tensors import Stored, StoredSparse, current_values, tensor_message
+from onnxcomp.model.stored import Stored, StoredSparse
+from onnxcomp.model.values import current_values, tensor_message
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def bodies(attributes: Mapping[str, Any]) -> list[Body]:
 
 
 def captured(node: gs.Node) -> list[str]:
-    """Names that the bodies of `node` read from outside, as they stand in the bodies; its last inputs, in this order."""
+    """Names that the bodies of `node` read from outside, in the order of its last inputs."""
     return list(dict.fromkeys(name for body in bodies(node.attrs) for name in body.captured))
 
 
@@ -161,10 +162,12 @@ def _message(value: Any) -> Any:
             return tensor_message(value.name, values, value.origin.tensor if hasattr(value, "origin") else None)
         case gs.Graph():
             raise TypeError("a subgraph made by graphsurgeon is not supported, give an AttributeProto")
+        case Mapping() | Set():
+            raise TypeError(f"ONNX has no {type(value).__name__}")
         case _:
             return value
 
 
 def _declared_type(op: str, name: str) -> int:
     """The type that the operator's schema gives the attribute: an empty list does not show its own."""
-    return int(onnx.defs.get_schema(op).attributes[name].type)
+    return cast(int, onnx.defs.get_schema(op).attributes[name].type)

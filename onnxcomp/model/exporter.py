@@ -10,12 +10,23 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from onnxcomp.errors import ModelError
-from onnxcomp.model import protos, skeleton, tensors, topology
+from onnxcomp.model import protos, skeleton, topology
 from onnxcomp.model.external import DataFolder, Span, is_external
 from onnxcomp.model.importer import FIRST_IR_WITH_DEFAULTS, variable
 from onnxcomp.model.nodes import export_node
 from onnxcomp.model.reading import MAX_PROTO_BYTES
-from onnxcomp.model.tensors import Stored, StoredSparse, Values
+from onnxcomp.model.stored import Stored, StoredSparse
+from onnxcomp.model.tensors import packed_bytes
+from onnxcomp.model.values import (
+    Values,
+    current_values,
+    external_message,
+    packed,
+    stored_bytes,
+    tensor_message,
+    value_info,
+)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -43,7 +54,7 @@ class Export:
 
     def size_bytes(self) -> int:
         """Bytes of the message and of the payloads."""
-        return self.proto.ByteSize() + sum(payload_bytes(payload) for _, payload in self.payloads)
+        return int(self.proto.ByteSize()) + sum(payload_bytes(payload) for _, payload in self.payloads)
 
     def embed(self) -> ModelProto:
         """The model with every payload inside. Raises ModelError where that exceeds what a protobuf can hold."""
@@ -51,7 +62,7 @@ class Export:
         if total > MAX_PROTO_BYTES:
             raise ModelError(f"the model takes {total} bytes, over the 2 GB of one message; save it to a file instead")
         for tensor, payload in self.payloads:
-            tensor.raw_data = bytes(payload.read() if isinstance(payload, Span) else tensors.packed(payload))
+            tensor.raw_data = bytes(payload.read() if isinstance(payload, Span) else packed(payload))
             tensor.ClearField("external_data")
             tensor.ClearField("data_location")
         self.payloads.clear()
@@ -60,7 +71,7 @@ class Export:
 
 def payload_bytes(payload: Span | NDArray[Any]) -> int:
     """Bytes a payload takes in the file."""
-    return payload.length if isinstance(payload, Span) else tensors.stored_bytes(payload)
+    return payload.length if isinstance(payload, Span) else stored_bytes(payload)
 
 
 class Exporter:
@@ -86,14 +97,14 @@ class Exporter:
         for node in topology.ordered(self._parts.graph):
             self._add_node(node)
         for tensor in self._initializers:
-            self._add_initializer(tensor.name, tensors.current_values(tensor), getattr(tensor, "origin", None))
+            self._add_initializer(tensor.name, current_values(tensor), getattr(tensor, "origin", None))
         if self._lift_from is not None:
             proto.ClearField("training_info")
             self._lifted.update(skeleton.lift_from_bodies(proto.graph, self._lift_from, self._names()))
         self._set_interface()
         self._drop_stale()
         for external in filter(is_external, protos.tensors_beside_initializers(proto)):
-            length = tensors.packed_bytes(external.data_type, math.prod(external.dims))
+            length = packed_bytes(external.data_type, math.prod(external.dims))
             self._export.payloads.append((external, self._parts.folder.span(external, length)))
         return self._export
 
@@ -117,44 +128,42 @@ class Exporter:
     def _add_node(self, node: gs.Node) -> None:
         proto = self._export.proto
         if node.op == "Constant" and isinstance(value := node.attrs.get("value"), gs.Constant):
-            values = tensors.current_values(value)
+            values = current_values(value)
             if self._is_lifted(values):
                 name = node.outputs[0].name
-                self._lifted[name] = tensors.value_info(name, values)
+                self._lifted[name] = value_info(name, values)
                 return
         proto.graph.node.append(export_node(node))
         if node.domain and all(entry.domain != node.domain for entry in proto.opset_import):
             proto.opset_import.add(domain=node.domain, version=1)
 
     def _is_lifted(self, values: Values) -> bool:
-        return self._lift_from is not None and tensors.stored_bytes(values) >= self._lift_from
+        return self._lift_from is not None and stored_bytes(values) >= self._lift_from
 
     def _add_initializer(self, name: str, values: Values, origin: Stored | StoredSparse | None) -> None:
         graph = self._export.proto.graph
         if self._is_lifted(values):
-            self._lifted[name] = tensors.value_info(name, values)
+            self._lifted[name] = value_info(name, values)
         elif isinstance(values, StoredSparse):
             graph.sparse_initializer.append(values.tensor)
             graph.sparse_initializer[-1].values.name = name
         elif isinstance(values, Stored):
-            graph.initializer.append(tensors.tensor_message(name, values))
+            graph.initializer.append(tensor_message(name, values))
             if values.span is not None:
                 self._export.payloads.append((graph.initializer[-1], values.span))
         else:
             like = origin.tensor if isinstance(origin, Stored) else None
             if self._goes_external(values, origin):
-                graph.initializer.append(tensors.external_message(name, values, like))
+                graph.initializer.append(external_message(name, values, like))
                 self._export.payloads.append((graph.initializer[-1], values))
             else:
-                graph.initializer.append(tensors.tensor_message(name, values, like))
+                graph.initializer.append(tensor_message(name, values, like))
 
     def _goes_external(self, array: NDArray[Any], origin: Stored | StoredSparse | None) -> bool:
         if array.dtype.kind in "OUS":
             return False
         was_external = isinstance(origin, Stored) and origin.span is not None
-        return was_external or (
-            self._external_from is not None and tensors.stored_bytes(array) >= self._external_from
-        )
+        return was_external or (self._external_from is not None and stored_bytes(array) >= self._external_from)
 
     def _set_interface(self) -> None:
         """Inputs and outputs as the file declares them, less those that are gone, plus those that are new."""
@@ -162,8 +171,7 @@ class Exporter:
         inputs = {tensor.name: _declared(tensor) for tensor in self._parts.graph.inputs}
         if self._export.proto.ir_version < FIRST_IR_WITH_DEFAULTS:
             inputs.update(
-                (tensor.name, tensors.value_info(tensor.name, tensors.current_values(tensor)))
-                for tensor in self._initializers
+                (tensor.name, value_info(tensor.name, current_values(tensor))) for tensor in self._initializers
             )
         inputs.update((name, value) for name, value in self._lifted.items() if name not in inputs)
         graph.ClearField("input")

@@ -18,7 +18,8 @@ from onnx.reference import ReferenceEvaluator
 from onnxcomp.model import topology
 from onnxcomp.model.external import DataFolder
 from onnxcomp.model.nodes import export_node
-from onnxcomp.model.tensors import Stored, StoredSparse, Values, current_values
+from onnxcomp.model.stored import Stored, StoredSparse
+from onnxcomp.model.values import Values, current_values
 
 Array = NDArray[Any]
 
@@ -92,7 +93,9 @@ def _expression(tensor: gs.Tensor, folder: DataFolder) -> list[gs.Node]:
         if id(node) not in nodes:
             nodes[id(node)] = node
             waiting.extend(node.inputs)
-    return topology.in_order(nodes.values(), lambda node: [maker for t in node.inputs for maker in t.inputs])
+    return topology.in_order(
+        nodes.values(), lambda node: [maker for t in node.inputs for maker in t.inputs if id(maker) in nodes]
+    )
 
 
 def _run(node: gs.Node, inputs: Sequence[Array | None], opset: int) -> Array | None:
@@ -100,8 +103,9 @@ def _run(node: gs.Node, inputs: Sequence[Array | None], opset: int) -> Array | N
     present = [array for array in inputs if array is not None]
     if len(present) < sum(not tensor.is_empty() for tensor in node.inputs):
         return None
+    bound = _RESULT_ELEMENTS[node.op]
     try:
-        elements = _RESULT_ELEMENTS[node.op](*present)
+        elements = bound(*present)
         if elements * max([_MIN_ITEM_BYTES, *(array.itemsize for array in present)]) > _MAX_BYTES:
             return None
         message = export_node(node)
@@ -109,7 +113,9 @@ def _run(node: gs.Node, inputs: Sequence[Array | None], opset: int) -> Array | N
         ports = [helper.make_value_info(name, TypeProto()) for name in feeds]
         graph = helper.make_graph([message], "", ports, [helper.make_value_info(message.output[0], TypeProto())])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-        result = np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+        results = ReferenceEvaluator(model).run(None, feeds)
+        assert isinstance(results, list), "a graph gives a list"
+        result = np.asarray(results[0])
     except _FAULTS:  # the operator refuses its inputs; so will the runtime, and say so better
         return None
     result.flags.writeable = False
@@ -143,10 +149,10 @@ def _range(start: Array, limit: Array, delta: Array) -> int:
 _RESULT_ELEMENTS: MappingProxyType[str, Callable[..., int]] = MappingProxyType(
     {
         **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Equal", "Where"), _broadcast),
-        **dict.fromkeys(("Identity", "Cast", "Neg", "Abs", "Sqrt", "Exp", "Reciprocal", "Floor", "Ceil", "Not"), _first),
+        **dict.fromkeys(("Identity", "Cast", "Neg", "Abs", "Sqrt", "Exp", "Reciprocal", "Not"), _first),
         **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice"), _first),
         "Concat": lambda *inputs: sum(array.size for array in inputs),
-        "ConstantOfShape": lambda shape: _product(shape),
+        "ConstantOfShape": _product,
         "Expand": lambda data, shape: _product(np.broadcast_shapes(data.shape, tuple(shape))),
         "Gather": _gather,
         "Range": _range,

@@ -13,7 +13,8 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 from onnxcomp.errors import ModelError
 from onnxcomp.model import attributes
 from onnxcomp.model.external import DataFolder
-from onnxcomp.model.tensors import Stored, StoredSparse, dimensions, numpy_type
+from onnxcomp.model.stored import Stored, StoredSparse
+from onnxcomp.model.tensors import dimensions, numpy_type
 
 FIRST_IR_WITH_DEFAULTS = 4  # before, initializers had to be listed as inputs and were constants all the same
 DEFAULT_DOMAINS = ("", "ai.onnx")

@@ -11,10 +11,22 @@ from numpy.typing import NDArray
 from onnx import FunctionProto, ModelProto
 
 from onnxcomp.errors import ModelError
-from onnxcomp.model import attributes, checking, conversion, copying, folding, protos, saving, tensors, topology, typing_
+from onnxcomp.model import (
+    attributes,
+    checking,
+    conversion,
+    copying,
+    folding,
+    protos,
+    saving,
+    shapes,
+    tensors,
+    topology,
+    values,
+)
 from onnxcomp.model.exporter import Export, Exporter, Parts
 from onnxcomp.model.external import DataFolder
-from onnxcomp.model.importer import Importer, default_opset
+from onnxcomp.model.importer import DEFAULT_DOMAINS, Importer, default_opset
 from onnxcomp.model.reading import MAX_PROTO_BYTES, check_header, read_proto
 
 _LIFT_FROM_BYTES = 1024
@@ -90,7 +102,13 @@ class Model:
     @property
     def functions(self) -> Mapping[tuple[str, str], FunctionProto]:
         """The model-local functions by domain and name."""
-        return MappingProxyType({(function.domain, function.name): function for function in self._parts.shell.functions})
+        return MappingProxyType(
+            {(function.domain, function.name): function for function in self._parts.shell.functions}
+        )
+
+    def required_inputs(self) -> list[gs.Variable]:
+        """The inputs that a caller must give, in order: those without a default value."""
+        return [tensor for tensor in self.graph.inputs if getattr(tensor, "origin", None) is None]
 
     def clone(self) -> "Model":
         """A model of its own with the same weights, which are shared: nobody modifies an array in place."""
@@ -110,13 +128,13 @@ class Model:
         return Exporter(self._parts).run().embed()
 
     def skeleton(self) -> ModelProto:
-        """The model without its weights: those of 1 KiB and more are inputs instead. For checkers and shape inference."""
+        """The model without its weights, for checkers and shape inference: from 1 KiB on they are inputs instead."""
         return Exporter(self._parts, lift_from=_LIFT_FROM_BYTES).run().embed()
 
     def size_bytes(self) -> int:
         """Bytes that `save` would write: the file and its external data."""
         export = self._exported()
-        return export.proto.ByteSize() + saving.data_bytes(export)
+        return int(export.proto.ByteSize()) + saving.data_bytes(export)
 
     def _exported(self) -> Export:
         """The model with external data where it is to have such."""
@@ -126,7 +144,7 @@ class Model:
     def _is_large(self) -> bool:
         """Whether the constants alone exceed what one message can hold."""
         constants = (t for t in topology.named_tensors(self.graph).values() if isinstance(t, gs.Constant))
-        return sum(tensors.stored_bytes(tensors.current_values(tensor)) for tensor in constants) > MAX_PROTO_BYTES
+        return sum(values.stored_bytes(values.current_values(tensor)) for tensor in constants) > MAX_PROTO_BYTES
 
     def constant(self, tensor: gs.Tensor) -> NDArray[Any] | None:
         """The value of `tensor`, read-only, where it is known before anything runs, else None.
@@ -138,10 +156,11 @@ class Model:
 
     def stored_bytes(self, tensor: gs.Tensor) -> int | None:
         """Bytes that `tensor` takes in the file: an initializer, or the output of a Constant node; else None."""
-        if getattr(tensor, "origin", None) is not None:
-            return tensors.stored_bytes(tensors.current_values(tensor))
-        values = folding.constant_values(tensor, self._parts.folder)
-        return None if values is None else tensors.stored_bytes(values)
+        if any(tensor is port for port in self.graph.inputs):
+            default = getattr(tensor, "origin", None)
+            return None if default is None else values.stored_bytes(default)
+        known = folding.constant_values(tensor, self._parts.folder)
+        return None if known is None else values.stored_bytes(known)
 
     def is_captured(self, tensor: gs.Tensor) -> bool:
         """Whether a body of If, Loop or Scan reads `tensor`: it may not be renamed or removed."""
@@ -155,3 +174,99 @@ class Model:
     def is_interface(self, tensor: gs.Tensor) -> bool:
         """Whether `tensor` is an input or output of the model."""
         return any(tensor is port for port in (*self.graph.inputs, *self.graph.outputs))
+
+    def infer_shapes(self) -> None:
+        """Fill in what shape inference finds of the type and shape of inner tensors; what is known stays.
+
+        Nothing of it is saved. Where inference fails, types and shapes stay unknown.
+        """
+        found = shapes.infer(self.skeleton())
+        for name, tensor in topology.named_tensors(self.graph).items():
+            if name in found and isinstance(tensor, gs.Variable) and not self.is_interface(tensor):
+                shapes.fill_in(tensor, found[name])
+
+    def check(self) -> None:
+        """Raise ModelError unless the graph is sound, passes onnx's checker and has its old interface."""
+        checking.check_interface(self._interface, self.graph)
+        checking.check_proto(self.skeleton())
+
+    def sweep(self) -> list[str]:
+        """Remove the nodes and initializers that no output depends on; returns their names.
+
+        Inputs stay, with their default values, and so does what a body or a quantization annotation reads.
+        """
+        alive = {id(node) for node in topology.living(self.graph)}
+        dead = [node for node in self.graph.nodes if id(node) not in alive]
+        removed = [node.name or next((tensor.name for tensor in node.outputs), "") for node in dead]
+        self.graph.nodes = [node for node in self.graph.nodes if id(node) in alive]
+        for node in dead:
+            node.inputs.clear()
+            node.outputs.clear()
+        kept = self._needed_names()
+        unread = [tensor for tensor in self._parts.initializers if tensor.name not in kept]
+        removed += [tensor.name for tensor in unread]
+        self._parts.initializers[:] = [tensor for tensor in self._parts.initializers if tensor.name in kept]
+        return removed
+
+    def _needed_names(self) -> set[str]:
+        """Names of the tensors that a node, the interface or a quantization annotation refers to."""
+        ports = (*self.graph.inputs, *self.graph.outputs)
+        names = {tensor.name for tensor in (*ports, *(t for node in self.graph.nodes for t in node.inputs))}
+        for note in self._parts.shell.graph.quantization_annotation:
+            names.update(entry.value for entry in note.quant_parameter_tensor_names)
+        return names
+
+    def raise_opset(self, version: int) -> None:
+        """Bring the graph to `version` of the default operator set, or leave it where it is there or beyond.
+
+        Nodes whose operator is the same in both stay as they are. Raises ModelError where it cannot be done.
+        """
+        if version <= self.opset:
+            return
+        newest = onnx.defs.onnx_opset_version()
+        if version > newest:
+            raise ModelError(f"onnx {onnx.__version__} knows no operator set {version}, only up to {newest}")
+        conversion.check_functions(self._parts.shell.functions, version)
+        skeleton = self.skeleton()
+        types = shapes.infer(skeleton) | {
+            value.name: value for value in (*skeleton.graph.input, *skeleton.graph.output)
+        }
+        taken = topology.named_tensors(self.graph).keys() | {tensor.name for tensor in self._parts.initializers}
+        converter = conversion.Converter(self.opset, version, types, taken)
+        conversion.convert_graph(self.graph, converter, self._parts.folder)
+        for entry in self._parts.shell.opset_import:
+            if entry.domain in DEFAULT_DOMAINS:
+                entry.version = version
+        self._announce_versions()
+
+    def add_function(self, function: FunctionProto) -> None:
+        """Define a model-local function; one of the same name and signature is replaced.
+
+        Its domain is imported at version 1 where it was not, the IR version raised to 8. Raises ModelError where the
+        model has a function of that name that takes or gives something else.
+        """
+        shell = self._parts.shell
+        existing = self.functions.get((function.domain, function.name))
+        if existing is None:
+            shell.functions.append(function)
+        elif _signature(existing) != _signature(function):
+            raise ModelError(
+                f"the model has another function '{function.domain}::{function.name}', of other inputs or attributes"
+            )
+        elif existing != function:
+            existing.CopyFrom(function)
+        if all(entry.domain != function.domain for entry in shell.opset_import):
+            shell.opset_import.add(domain=function.domain, version=1)
+        shell.ir_version = max(shell.ir_version, _FIRST_IR_WITH_FUNCTIONS)
+        self._announce_versions()
+
+    def _announce_versions(self) -> None:
+        """Let graphsurgeon's own methods see the versions in the shell."""
+        self.graph.opset = self.opset
+        self.graph.ir_version = self.ir_version
+        self.graph.import_domains = list(self._parts.shell.opset_import)
+
+
+def _signature(function: FunctionProto) -> tuple[list[str], list[str], set[str]]:
+    attributes = {*function.attribute, *(attribute.name for attribute in function.attribute_proto)}
+    return list(function.input), list(function.output), attributes

@@ -24,7 +24,7 @@ def export_node(node: gs.Node) -> NodeProto:
     outputs = [tensor.name for tensor in node.outputs]
     renames = {old: new.name for old, new in zip(names, node.inputs[own:], strict=True) if old != new.name}
 
-    origin: NodeProto = getattr(node, "origin", NodeProto())
+    origin: NodeProto = node.origin if hasattr(node, "origin") else NodeProto()
     originals = {attribute.name: attribute for attribute in origin.attribute}
     same_attributes = list(node.attrs) == list(originals) and all(
         attributes.is_unchanged(value, originals[name]) for name, value in node.attrs.items()

@@ -1,4 +1,4 @@
-"""Walking ONNX messages: the graphs inside nodes, the tensors inside everything, the names a body takes from outside."""
+"""Walking ONNX messages: graphs inside nodes, tensors inside everything, names that a body takes from outside."""
 
 from collections.abc import Iterable, Iterator, Mapping
 

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from onnxcomp.errors import ModelError
@@ -35,7 +35,7 @@ def read_proto(path: Path) -> ModelProto:
 
 def _parse(content: bytes) -> ModelProto:
     try:
-        proto = ModelProto.FromString(content)
+        proto: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError("not an ONNX model, or a damaged one") from error
     check_header(proto)
@@ -47,11 +47,11 @@ def check_header(proto: ModelProto) -> None:
     if not (proto.ir_version and proto.HasField("graph")):
         raise ModelError("not an ONNX model, or a damaged one: it has no graph or no IR version")
     if proto.ir_version > onnx.IR_VERSION:
-        raise ModelError(
-            f"IR version {proto.ir_version} is newer than onnx {onnx.__version__} knows ({onnx.IR_VERSION}); upgrade onnx"
-        )
+        raise ModelError(_too_new("IR version", proto.ir_version, onnx.IR_VERSION))
     newest = onnx.defs.onnx_opset_version()
     if default_opset(proto) > newest:
-        raise ModelError(
-            f"operator set {default_opset(proto)} is newer than onnx {onnx.__version__} knows ({newest}); upgrade onnx"
-        )
+        raise ModelError(_too_new("operator set", default_opset(proto), newest))
+
+
+def _too_new(what: str, version: int, newest: int) -> str:
+    return f"{what} {version} is newer than onnx {onnx.__version__} knows ({newest}); upgrade onnx"

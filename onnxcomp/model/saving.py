@@ -15,17 +15,17 @@ import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnxcomp.errors import ModelError
-from onnxcomp.model import protos, tensors
+from onnxcomp.model import protos
 from onnxcomp.model.exporter import Export, payload_bytes
 from onnxcomp.model.external import DataFolder, Span, is_external
 from onnxcomp.model.reading import MAX_PROTO_BYTES, read_proto
+from onnxcomp.model.values import packed
 
 _ALIGNMENT_BYTES = 4096  # a page: the runtime maps tensors straight from the file
 # What placing a tensor in a new file says anew, or makes untrue.
@@ -78,7 +78,7 @@ def _serialized(export: Export) -> bytes:
     size = export.proto.ByteSize()
     if size > MAX_PROTO_BYTES:
         raise ModelError(f"the model takes {size} bytes without external data, over the 2 GB of an ONNX file")
-    return export.proto.SerializeToString(deterministic=True)
+    return bytes(export.proto.SerializeToString(deterministic=True))
 
 
 class _Files:
@@ -93,7 +93,7 @@ class _Files:
     def __enter__(self) -> "_Files":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for path in self._scratch:
             path.unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ class _Files:
         """Give the files their names, in the order in which they were named."""
         for path, final in self._pending:
             is_new = not final.exists()
-            os.replace(path, final)
+            path.replace(final)
             if is_new:
                 self._scratch.append(final)
         self._scratch.clear()
@@ -166,7 +166,7 @@ def _write_data(export: Export, files: _Files) -> Path:
 
 
 def _chunks(payload: Span | NDArray[Any]) -> Iterable[bytes | memoryview]:
-    return payload.chunks() if isinstance(payload, Span) else (tensors.packed(payload),)
+    return payload.chunks() if isinstance(payload, Span) else (packed(payload),)
 
 
 def _place(tensor: TensorProto, location: str, offset: int, length: int) -> None:
@@ -187,7 +187,7 @@ def _stale(target: Path, data: Path | None, folder: DataFolder, source: Path | N
     named = {path for path in target.parent.iterdir() if pattern.fullmatch(path.name) and not path.is_symlink()}
     if source is None or source.resolve() != target:
         named -= {file.path for file in folder.files}
-    named.discard(data)  # type: ignore[arg-type]
+    named -= {data}
     if not named or not target.exists():
         return []
     try:

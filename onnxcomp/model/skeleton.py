@@ -8,7 +8,7 @@ from onnxcomp.model import protos
 
 
 def lift_from_bodies(graph: GraphProto, lift_from: int, taken: Set[str]) -> dict[str, ValueInfoProto]:
-    """Take tensors from `lift_from` bytes on out of the bodies in `graph`; inputs of `graph` to stand for them, by name.
+    """Take tensors from `lift_from` bytes on out of the bodies in `graph`; gives inputs to stand for them, by name.
 
     The bodies read those inputs as they would read any tensor from outside, under a name that is not in `taken`.
     """
@@ -50,7 +50,7 @@ def _large_tensors(body: GraphProto, lift_from: int) -> Iterator[tuple[str, Tens
 
 def _bytes(tensor: TensorProto) -> int:
     external = {entry.key: entry.value for entry in tensor.external_data}
-    return tensor.ByteSize() + int(external.get("length", "0"))
+    return int(tensor.ByteSize()) + int(external.get("length", "0"))
 
 
 def _remove(body: GraphProto, names: Set[str]) -> None:

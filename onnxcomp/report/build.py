@@ -36,6 +36,7 @@ def build_report(
     data: Data,
     settings: Settings,
     verdict: Verdict,
+    notes: Sequence[str] = (),
 ) -> Report:
     """The report on turning `model` into `run.model`."""
     before = layers_of(model, context.shapes)
@@ -58,7 +59,7 @@ def build_report(
             batch=context.batch,
             threads=machine.threads,
         ),
-        notes=(*_notes(model, run, settings), *verdict.missed, *data.notes),
+        notes=(*notes, *_notes(model, run, settings), *verdict.missed, *data.notes),
     )
 
 
@@ -113,7 +114,8 @@ def _layer(
         shape=before.shape,
         method=main.method if main else "dense",
         options=dict(main.options) if main else {},
-        reason="; ".join(why) or None,
+        reason=None if main and timing else "; ".join(why) or None,
+        reasons=tuple(why),
         error=max((c.error for c in done), default=0.0),
         parameters=(before.parameters, after.parameters),
         bytes=(before.size_bytes, after.size_bytes),

@@ -33,7 +33,7 @@ class HostSection(_Section):
 
 
 class LayerSection(_Section):
-    """A layer with weights: what was done to it, or why nothing was. Pairs are (before, after)."""
+    """A layer with weights: what was done to it, or why nothing was (`reasons`: all of it). Pairs are (before, after)."""
 
     name: str
     op: str
@@ -41,6 +41,7 @@ class LayerSection(_Section):
     method: str
     options: dict[str, Any]
     reason: str | None
+    reasons: tuple[str, ...]
     error: float | None
     parameters: tuple[int, int]
     bytes: tuple[int, int]

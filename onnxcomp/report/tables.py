@@ -16,6 +16,7 @@ from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.inspection import Inspection
 from onnxcomp.pass_manager import Progress as Tell
 from onnxcomp.report.schema import LayerSection, Report
+from onnxcomp.report.text import count, pair, size, summary
 from onnxcomp.verify import Comparison
 
 _PIPED_WIDTH = 160  # of a line where nobody's terminal sets one
@@ -45,34 +46,10 @@ def print_report(report: Report, target: Path | None) -> None:
     console.print(_layer_table(report))
     for one in report.passes:
         if one.changed and one.name not in {layer.method for layer in report.layers}:
-            console.print(Text(f"{one.name}: {_count(one.changed, 'node')} rewritten"))
+            console.print(Text(f"{one.name}: {count(one.changed, 'node')} rewritten"))
     for note in report.notes:
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(Text(summary(report, target), style="bold"))
-
-
-def summary(report: Report, target: Path | None) -> str:
-    """One line: "9.3 MB -> 1.1 MB, 3.1x faster on 2 threads, outputs equal to 2e-07"."""
-    before, after, latency = report.input, report.output, report.latency
-    parts = [f"{size(before.bytes)} -> {size(after.bytes)}"]
-    if latency.before_ms is None:
-        parts.append("nothing rewritten")
-    else:
-        pace = f"{latency.speedup:.2f}x faster" if latency.speedup >= 1.03 else "as fast as before"
-        parts.append(f"{pace} on {_count(latency.threads, 'thread')}")
-        errors = [output["rel_l2"] for output in report.verify["outputs"] if output["rel_l2"] is not None]
-        parts.append(f"outputs equal to {max(errors, default=0.0):.0e}")
-    return f"{target or 'dry run, nothing written'}: " + ", ".join(parts)
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+    console.print(Text(f"{target or 'dry run, nothing written'}: {summary(report)}", style="bold"))
 
 
 def _layer_table(report: Report) -> Table:
@@ -82,16 +59,16 @@ def _layer_table(report: Report) -> Table:
             _text(layer.name),
             "x".join(map(str, layer.shape)),
             layer.method,
-            _pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
-            _pair(layer.ms, lambda ms: f"{ms:.3f}"),
+            pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
+            pair(layer.ms, lambda ms: f"{ms:.3f}"),
             _text(_reason(layer)),
         )
     return table
 
 
 def _reason(layer: LayerSection) -> str:
-    """Why a layer is not sparse, without what the other passes said of it."""
-    return "" if layer.method == "sparse-conv" else (layer.reason or "")
+    """Why a layer is dense: what the first pass that could have changed it said. The JSON has them all."""
+    return "" if layer.method != "dense" or not layer.reasons else layer.reasons[0]
 
 
 def print_inspection(inspection: Inspection) -> None:
@@ -122,7 +99,7 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_row(_text(o.name), *errors, cosine, "-" if o.argmax_agreement is None else f"{o.argmax_agreement:.2%}")
     if comparison.outputs:
         console.print(table)
-    verdict = f"on {_count(comparison.inputs, 'input')}"
+    verdict = f"on {count(comparison.inputs, 'input')}"
     if comparison.passed:
         console.print(Text(f"PASS {verdict}", style="bold green"))
     else:
@@ -150,7 +127,7 @@ def print_bench(result: BenchResult) -> None:
     machine = result.host
     console.print(
         Text(
-            f"batch {result.batch}, {_count(result.threads, 'thread')}, {result.rounds} rounds, {machine.cpu}, "
+            f"batch {result.batch}, {count(result.threads, 'thread')}, {result.rounds} rounds, {machine.cpu}, "
             f"{machine.isa}, ONNX Runtime {machine.onnxruntime}"
         )
     )
@@ -171,10 +148,10 @@ def print_host(profile: HostProfile) -> None:
     """Peak, bandwidths and break-even sparsities."""
     console = _console()
     machine = profile.host
-    console.print(Text(f"{machine.cpu}, {machine.isa}, {_count(machine.threads, 'thread')}, ONNX Runtime {machine.onnxruntime}"))
+    console.print(Text(f"{machine.cpu}, {machine.isa}, {count(machine.threads, 'thread')}, ONNX Runtime {machine.onnxruntime}"))
     table = _table("what", ">measured")
     for threads, gflops in profile.fma_peak_gflops.items():
-        table.add_row(f"multiply-add peak, {_count(threads, 'thread')}", f"{gflops:.0f} GFLOP/s")
+        table.add_row(f"multiply-add peak, {count(threads, 'thread')}", f"{gflops:.0f} GFLOP/s")
     for one in profile.bandwidths:
         table.add_row(f"bandwidth at {size(one.working_set_bytes)}", f"{one.gb_per_s:.0f} GB/s")
     console.print(table)
@@ -202,14 +179,6 @@ def _text(text: str) -> Text:
     return Text("".join(c if c.isprintable() else "?" for c in text))
 
 
-def _pair(values: tuple[Any, Any], show: Any) -> str:
-    before, after = ("-" if value is None else show(value) for value in values)
-    return before if before == after else f"{before} -> {after}"
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
 
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

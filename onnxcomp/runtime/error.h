@@ -27,7 +27,10 @@ std::string text(Number value) {
 template <class Number>
 std::string text(const std::vector<Number>& values) {
   std::string joined;
-  for (Number value : values) joined += (joined.empty() ? "" : "x") + std::to_string(value);
+  for (Number value : values) {
+    if (!joined.empty()) joined += 'x';
+    joined += std::to_string(value);
+  }
   return joined.empty() ? "nothing" : joined;
 }
 

@@ -51,11 +51,11 @@ Tensor output(const OrtApi& api, OrtKernelContext* context, size_t index, const 
   return tensor(api, value);
 }
 
-Tensor constant_input(const OrtApi& api, const OrtKernelInfo* info, size_t index, const char* name) {
+std::optional<Tensor> constant_input(const OrtApi& api, const OrtKernelInfo* info, size_t index) {
   int is_constant = 0;
   const OrtValue* value = nullptr;
   check(api, api.KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
-  if (is_constant == 0 || value == nullptr) fail("input ", name, " must be a constant of the model (an initializer)");
+  if (is_constant == 0 || value == nullptr) return std::nullopt;
   return tensor(api, value);
 }
 

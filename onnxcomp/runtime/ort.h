@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,8 @@ Tensor tensor(const OrtApi& api, const OrtValue* value);
 Tensor input(const OrtApi& api, const OrtKernelContext* context, size_t index);
 Tensor output(const OrtApi& api, OrtKernelContext* context, size_t index, const std::vector<int64_t>& shape);
 
-// Input `index` where it is a constant of the model, which then lives as long as the session; Error where it is not.
-Tensor constant_input(const OrtApi& api, const OrtKernelInfo* info, size_t index, const char* name);
+// Input `index` where it is a constant of the model, which then lives as long as the session.
+std::optional<Tensor> constant_input(const OrtApi& api, const OrtKernelInfo* info, size_t index);
 
 // The shape the model declares or the runtime inferred for input `index`; empty where there is none.
 std::vector<int64_t> declared_input_shape(const OrtApi& api, const OrtKernelInfo* info, size_t index);

@@ -126,7 +126,7 @@ def name_of(model: str | Path | bytes) -> str:
     return "the model in memory" if isinstance(model, bytes) else str(model)
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception | str) -> str:
     """ORT's message on one line, without status codes and places in its sources."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)

@@ -131,10 +131,10 @@ class OutputErrors:
         self._rel.add(rel)
         self._sum_abs += float(d.sum())
         self._sum_rel += float(rel.sum())
-        self._dd += float(d @ d)
-        self._aa += float(x @ x)
-        self._bb += float(y @ y)
-        self._ab += float(x @ y)
+        self._dd += _dot(d, d)
+        self._aa += _dot(x, x)
+        self._bb += _dot(y, y)
+        self._ab += _dot(x, y)
         if self.tolerance.elementwise:
             self.outside += int((~(d <= self.tolerance.allowed(magnitude))).sum())
 
@@ -199,6 +199,11 @@ def _largest_finite(a: NDArray[Any]) -> float:
         x = a[start : start + _SLICE].astype(np.float64)
         largest = max(largest, float(np.abs(x, where=np.isfinite(x), out=np.zeros_like(x)).max(initial=0.0)))
     return largest
+
+
+def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    # Not x @ y: BLAS shares so short a product out to threads, and waits for a core that a session may be using.
+    return float((x * y).sum())
 
 
 def _ratio(error: float, reference: float) -> float:

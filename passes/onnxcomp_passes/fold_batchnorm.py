@@ -47,17 +47,17 @@ class FoldBatchnorm(Pass):
         channels = _channels(conv, weight)
         bias = value[conv.inputs[2].name] if _has_bias(conv) else np.zeros(channels)
         if not gamma.shape == beta.shape == mean.shape == variance.shape == bias.shape == (channels,):
-            yield Declined(site.name, f"the parameters do not have {channels} values each")
+            yield Declined(label(batchnorm), f"the parameters do not have {channels} values each")
             return
         spread = variance + float(batchnorm.attrs.get("epsilon", 1e-5))
         if not (spread > 0).all():
-            yield Declined(site.name, "variance + epsilon is not positive")
+            yield Declined(label(batchnorm), "variance + epsilon is not positive")
             return
         scale = gamma / np.sqrt(spread)
         folded = (weight * _per_output_channel(conv, weight, scale)).astype(weight.dtype)
         shifted = (scale * (bias - mean) + beta).astype(weight.dtype)
         if not (np.isfinite(folded).all() and np.isfinite(shifted).all()):
-            yield Declined(site.name, "the folded weight would not be finite")
+            yield Declined(label(batchnorm), "the folded weight would not be finite")
             return
         names = (f"{conv.inputs[1].name}_folded", f"{conv.inputs[1].name}_folded_bias")
         proto = to_proto(conv)

@@ -61,10 +61,6 @@ class SparseWeight(Pass):
         weight = context.model.constant(tensor)
         assert tensor is not None and weight is not None
         stored = bitmap.encode(weight)
-        if stored.size_bytes > (1 - self.options.min_saving) * weight.nbytes:
-            zeros = 1 - np.count_nonzero(weight) / weight.size
-            yield Declined(site.name, f"{zeros:.1%} zeros; a bitmap would save less than {self.options.min_saving:.0%}")
-            return
         decoded = f"{tensor.name}_decoded"
         constants = {f"{tensor.name}_mask": stored.mask, f"{tensor.name}_values": stored.values}
         before = Fragment(
@@ -112,6 +108,10 @@ class SparseWeight(Pass):
         weight = graph.constant(tensor)
         if weight is None or weight.dtype not in (np.float16, np.float32, np.float64):
             return f"'{tensor.name}' is not a floating-point constant"
+        nonzero = int(np.count_nonzero(weight))
+        if bitmap.size_bytes(weight.size, nonzero, weight.itemsize) > (1 - self.options.min_saving) * weight.nbytes:
+            zeros = 1 - nonzero / weight.size
+            return f"{zeros:.1%} zeros; a bitmap would save less than {self.options.min_saving:.0%}"
         return None
 
 

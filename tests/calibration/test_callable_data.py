@@ -83,6 +83,15 @@ def test_module_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sys.path == before
 
 
+OTHER = """
+value = 3
+generator = (x for x in [])
+def fails_late():
+    yield [1.0, 2.0]
+    raise RuntimeError("too\\nlate")
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -96,8 +105,7 @@ def test_module_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_modules_that_do_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
     module(tmp_path, "onnxcomp_test_broken", "1 / 0\n")
-    text = "value = 3\ngenerator = (x for x in [])\ndef fails_late():\n    yield [1.0, 2.0]\n    raise RuntimeError('too\\nlate')\n"
-    module(tmp_path, "onnxcomp_test_other", text)
+    module(tmp_path, "onnxcomp_test_other", OTHER)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
         list(open_data(name, [X]).batches())

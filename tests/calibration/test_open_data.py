@@ -1,12 +1,13 @@
 """Files and mappings of arrays as data: what is taken, and every way in which they do not fit."""
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxcomp.calibration import Data, InputSpec, open_data
@@ -119,6 +120,7 @@ def test_lossless_casts(dtype: type) -> None:
     [
         (np.array([1.5]), np.float32, np.int64),
         (np.array([1 << 24 | 1], np.int64), np.int64, np.float32),
+        (np.array([1 << 53 | 1], np.int64), np.int64, np.float64),
         (np.array([-1], np.int64), np.int64, np.uint64),
         (np.array([300], np.int64), np.int64, np.uint8),
         (np.array([1e39]), np.float64, np.float32),
@@ -132,6 +134,7 @@ def test_casts_that_would_change_values_are_refused(value: np.ndarray, dtype: ty
         open_data({"x": value.astype(dtype)}, [("x", wanted, ["N"])])
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1), wanted=st.sampled_from("bBhHiIlLfd"))
 def test_integers_arrive_as_they_are_or_not_at_all(values: list[int], wanted: str) -> None:
     try:
@@ -244,15 +247,14 @@ def test_image_options_are_for_folders() -> None:
 
 def test_memory_stays_bounded_whatever_the_file(tmp_path: Path) -> None:
     """A member of 256 MB is read in batches: what is held at a time is a batch and a few buffers."""
-    import tracemalloc
-
-    with zipfile.ZipFile(tmp_path / "big.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
-        with target.open("input.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array_header_1_0(
-                member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 12, 1 << 14)}
-            )
-            for _ in range(1 << 8):
-                member.write(bytes(1 << 20))
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 12, 1 << 14)}
+    with (
+        zipfile.ZipFile(tmp_path / "big.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target,
+        target.open("input.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(1 << 8):
+            member.write(bytes(1 << 20))
     data = open_data(tmp_path / "big.npz", [("input", np.float32, ["N", 1 << 14])])
     tracemalloc.start()
     try:

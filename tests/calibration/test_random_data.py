@@ -46,8 +46,8 @@ def test_dimensions_that_are_free() -> None:
 
 
 def test_sides_are_tried_until_the_model_runs() -> None:
-    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, C, H, W] x) => (float[N, 3072] y)
-              <int64[2] shape = {-1, 3072}, int64[3] chw = {3, 32, 32}> { y = Reshape(x, shape) }"""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, C, H, W] x) => (float[1, 3, 32, 32] y)
+              <int64[4] shape = {1, 3, 32, 32}> { y = Reshape(x, shape) }"""
     plain = session(parser.parse_model(text).SerializeToString(), threads=1, library=False)
     feed = next(data_for(plain, None, dims={"C": 3}).batches(1))
     assert feed["x"].shape == (1, 3, 32, 32)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxcomp.calibration import open_data
@@ -12,6 +12,7 @@ from onnxcomp.calibration.samples import Samples, rebatch
 from onnxcomp.errors import DataError
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12), batch=st.integers(1, 12))
 def test_all_samples_in_order_in_whole_batches(lengths: list[int], batch: int) -> None:
     total = sum(lengths)
@@ -22,6 +23,7 @@ def test_all_samples_in_order_in_whole_batches(lengths: list[int], batch: int) -
     assert np.concatenate([samples.labels for samples in found]).tolist() == [-i for i in range(total)]
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6))
 def test_the_hash_does_not_see_the_cutting(lengths: list[int]) -> None:
     x = np.arange(sum(lengths), dtype=np.float32)

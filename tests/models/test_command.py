@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in (ROOT / "models").glob("*.py") if path.name != "train_digits.py")
 
 
-def script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def script(name: str, *arguments: str | Path, threads: int = 1) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, f"models/{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads)}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -27,6 +29,16 @@ def test_writes_a_model(name: str, tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{out}: {Path(name).stem}, ")
     onnx.checker.check_model(out)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    # The image has to be of some size for the library to share its sums out at all.
+    outs = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for threads, out in enumerate(outs, start=1):
+        assert (
+            script("squeezenet1_1.py", out, "--image-size", "128", "--sparsity", "0.5", threads=threads).returncode == 0
+        )
+    assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
 def test_options_reach_the_model(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
 def in_double(layer: Layer) -> Layer:
     """The same layer with float64 parameters: finite differences need the digits."""
     for parameter in layer.parameters():
-        parameter.value = parameter.value.astype(np.float64)  # type: ignore[assignment]
+        parameter.value = parameter.value.astype(np.float64)
         parameter.grad = np.zeros_like(parameter.value)
     return layer
 
@@ -36,7 +36,7 @@ def slope(layer: Layer, x: Array, target: Array, moved: Array, direction: Array)
     return (sums[0] - sums[1]) / (2 * step)
 
 
-LAYERS = {
+LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "conv3x3": (Conv(3, 4, 3, rng()), (2, 6, 4, 3)),
     "conv1x1": (Conv(3, 4, 1, rng()), (2, 6, 4, 3)),
     "batchnorm": (BatchNorm(3), (4, 6, 4, 3)),
@@ -114,17 +114,17 @@ def test_export_computes_what_the_network_does() -> None:
 def test_short_training_learns_and_prunes() -> None:
     def trained() -> tuple[list[float], Network]:
         draw = rng()
-        network = train_digits.network(draw, widths=(8, 16, 16))
-        schedule = Schedule(epochs=4, rate=1e-2, batch=32, sparsity=0.8)
+        network = train_digits.network(draw, widths=(16, 32, 32))
+        schedule = Schedule(epochs=5, rate=1e-2, batch=16, sparsity=0.5)
         pruner = train_digits.prunable(network)
         data = train_digits.digits(seed=0)
-        losses = train(network, data.train_images[:384], data.train_labels[:384], schedule, draw, pruner)
+        losses = train(network, data.train_images[:640], data.train_labels[:640], schedule, draw, pruner)
         return list(losses), network
 
     losses, network = trained()
     assert losses[-1] < 0.7 * losses[0]
     first, *others = (layer.weight.value for layer in network.layers if isinstance(layer, Conv))
     assert np.all(first != 0)
-    assert all(np.count_nonzero(weight == 0) == round(0.8 * weight.size) for weight in others)
+    assert all(np.count_nonzero(weight == 0) == round(0.5 * weight.size) for weight in others)
     again, _ = trained()
     assert losses == again, "training is not a function of its seed"

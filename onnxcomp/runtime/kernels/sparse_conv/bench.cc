@@ -1,0 +1,94 @@
+// Times every kernel this CPU can run, on one thread, on layers of well-known networks, and checks what it computed.
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu.h"
+#include "kernels/sparse_conv/list.h"
+#include "kernels/sparse_conv/problem.h"
+#include "kernels/sparse_conv/reference.h"
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+struct Layer {
+  const char* name;
+  ConvShape shape;
+};
+
+Layer square(const char* name, int64_t groups, int64_t channels, int64_t outputs, int64_t size, int64_t kernel, int64_t stride) {
+  const AxisShape a = axis(size, kernel, stride, 1, kernel / 2, kernel / 2);
+  return {name, {1, {groups, outputs / groups, channels / groups, kernel * kernel}, a, a}};
+}
+
+std::vector<Layer> layers() {
+  return {
+      square("3x3 64-64 @56", 1, 64, 64, 56, 3, 1),       square("3x3 128-128 @28", 1, 128, 128, 28, 3, 1),
+      square("3x3 256-256 @14", 1, 256, 256, 14, 3, 1),   square("3x3 512-512 @7", 1, 512, 512, 7, 3, 1),
+      square("3x3 256-256 @56", 1, 256, 256, 56, 3, 1),   square("3x3 256-256 @28 /2", 1, 256, 256, 28, 3, 2),
+      square("5x5 96-256 @27 g2", 2, 96, 256, 27, 5, 1),  square("3x3 256-384 @13", 1, 256, 384, 13, 3, 1),
+      square("1x1 64-256 @56", 1, 64, 256, 56, 1, 1),     square("1x1 512-128 @28", 1, 512, 128, 28, 1, 1),
+      square("1x1 256-1024 @14", 1, 256, 1024, 14, 1, 1), square("1x1 2048-512 @7", 1, 2048, 512, 7, 1, 1),
+      square("3x3 16-16 @32", 1, 16, 16, 32, 3, 1),       square("3x3 64-64 @8", 1, 64, 64, 8, 3, 1),
+  };
+}
+
+// Of this thread, so that other work on the machine counts only through the caches.
+double cpu_us() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
+}
+
+double median_us(const Run& run) {
+  std::vector<double> times;
+  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 150e3;) {
+    const double begin = cpu_us();
+    for (int64_t task = 0; task < run.tasks(); ++task) {
+      if (!run.run(task)) std::abort();
+    }
+    times.push_back(cpu_us() - begin);
+  }
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
+}
+
+// The largest error relative to what rounding is proportional to.
+double worst_error(const Problem& p, const Data& data) {
+  const Reference expected = reference(data.weight, p.shape, p.finish, data.tensors);
+  double worst = 0;
+  for (size_t i = 0; i < expected.y.size(); ++i)
+    worst = std::max(worst, std::abs(data.tensors.y[i] - expected.y[i]) / expected.magnitude[i]);
+  return worst;
+}
+
+void bench(const Kernel& kernel, double density) {
+  for (const Layer& layer : layers()) {
+    std::mt19937 random(1);
+    const Problem p{layer.shape, density, false, {Activation::relu, 0, INFINITY, 0}};
+    const Data data(p, random);
+    const Prepared prepared(kernel, p, data.weight, p.shape);
+    const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors);
+    const double us = median_us(run);
+    const double dense_gflop = 2e-9 * data.weight.size() * p.shape.output_plane();
+    const TileLayout& tile = prepared.plan.tile[0][0];
+    std::printf("%-9s %-20s %3.0f %% zeros %9.1f us %7.0f dense GFLOP/s  %lldx%lld tile, %lldx%lld grid, block %lld, error %.1g\n",
+                kernel.name, layer.name, 100 * (1 - density), us, dense_gflop / us * 1e6, (long long)tile.major,
+                (long long)tile.minor, (long long)prepared.plan.grid_y, (long long)prepared.plan.grid_x,
+                (long long)prepared.plan.block, worst_error(p, data));
+  }
+}
+
+}  // namespace
+}  // namespace onnxcomp::sparse_conv
+
+// bench [density]: the share of nonzeros, 0.1 where it is not given.
+int main(int count, char** arguments) {
+  using namespace onnxcomp;
+  const double density = count > 1 ? std::atof(arguments[1]) : 0.1;
+#define ONNXCOMP_BENCH(name) \
+  if (detected_isa() >= Isa::name) sparse_conv::bench(sparse_conv::name##_kernel, density);
+  ONNXCOMP_SPARSE_CONV_KERNELS(ONNXCOMP_BENCH)
+  return 0;
+}

@@ -1,0 +1,70 @@
+// How one convolution is cut up: what the lanes are, which tiles, how tiles lie in the scratch.
+//
+// A k > 1 (or strided, or padded) convolution works on *lanes*: the output map is cut into a grid of L blocks, lane l of a
+// vector belongs to block l, and successive vectors are successive positions within a block, so that every shift of the
+// kernel and every stride is a whole aligned vector. A 1x1 convolution of stride 1 needs none of that: L successive
+// *pixels* are the vector.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "kernels/sparse_conv/contract.h"
+#include "kernels/sparse_conv/shape.h"
+
+namespace onnxcomp::sparse_conv {
+
+// `length` positions in `parts` pieces whose sizes differ by one at most, larger ones first.
+struct Split {
+  int64_t length;
+  int64_t parts;
+
+  int64_t larger() const { return length % parts; }  // how many pieces have one more
+  int64_t size(int64_t part) const { return length / parts + (part < larger()); }
+  int64_t begin(int64_t part) const { return part * (length / parts) + (part < larger() ? part : larger()); }
+};
+
+// The rows and columns of a map that a tile touches, relative to a lane's origin, with their places in the scratch.
+struct MapLayout {
+  std::vector<int64_t> row;
+  std::vector<int64_t> row_slot;
+  std::vector<LaneChunk> chunk;
+};
+
+// A tile of one size. Tiles of a plan come in up to four: a split's pieces have two sizes along each axis.
+struct TileLayout {
+  int64_t major;
+  int64_t minor;
+  int64_t channel_vectors;      // one input channel takes in the scratch
+  int64_t pitch;                // bytes, as in Multiply
+  std::vector<int64_t> offset;  // [block * taps] bytes, as in Multiply
+  MapLayout input;              // lanes only
+  MapLayout output;             // lanes only
+
+  int64_t vectors() const { return major * minor; }
+};
+
+struct Plan {
+  bool pixels;
+  int64_t grid_y;  // lanes only: blocks down and across, grid_y * grid_x == L
+  int64_t grid_x;
+  bool minor_is_y;
+  Split y;          // of a block's rows; with pixels, one row
+  Split x;          // of a block's columns; with pixels, of the map's vectors
+  int64_t block;    // input channels in a block
+  double cycles;    // predicted, for one image and all groups; ranks plans and sizes tasks
+  TileLayout tile[2][2];  // [row split's smaller size][column split's smaller size]
+  std::vector<int64_t> direct_offset;  // pixels only: offsets into the map itself where reading it in place pays, or empty
+
+  int64_t tiles() const { return y.parts * x.parts; }
+  const TileLayout& layout(int64_t part_y, int64_t part_x) const {
+    return tile[part_y >= y.larger() && y.larger() > 0][part_x >= x.larger() && x.larger() > 0];
+  }
+};
+
+// The cheapest plan for a weight with `nonzeros` entries. `block` is the packed weight's, or nothing where it is still to
+// be chosen: the plan's `block` is then the one to pack with.
+Plan make_plan(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block);
+
+}  // namespace onnxcomp::sparse_conv

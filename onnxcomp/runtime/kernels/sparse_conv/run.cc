@@ -1,0 +1,163 @@
+#include "kernels/sparse_conv/run.h"
+
+#include <algorithm>
+
+#include "cpu.h"
+#include "kernels/sparse_conv/placement.h"
+#include "kernels/sparse_conv/workspace.h"
+
+namespace onnxcomp::sparse_conv {
+namespace {
+
+constexpr int64_t kRowsAtOnce = 8;        // finished tiles that stay in L1 until they are stored
+constexpr double kTaskCycles = 40'000;    // about 10 us: well above the 0.2 us that a task costs
+constexpr int64_t kTasksPerProcessor = 8;  // so that uneven tasks even out
+constexpr int64_t kUnitRows = 16;         // fewer do not pay for loading a tile's input again
+
+bool is_clamp(Activation activation) { return activation == Activation::relu || activation == Activation::clip; }
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
+
+}  // namespace
+
+Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
+         const Tensors& tensors)
+    : kernel_(kernel), weight_(weight), shape_(shape), plan_(plan), finish_(finish), tensors_(tensors) {
+  in_place_ = !plan.direct_offset.empty() && aligned(tensors.x, kernel.lanes * 4);
+  separate_finish_ = tensors.residual != nullptr || (finish.activation != Activation::none && !is_clamp(finish.activation));
+  choose_tasks();
+}
+
+void Run::choose_tasks() {
+  const int64_t processors = machine().processors;
+  const int64_t tiles = shape_.batch * plan_.tiles() * weight_.shape.groups;
+  const auto worthwhile = static_cast<int64_t>(std::min(plan_.cycles * shape_.batch / kTaskCycles, 1e9));
+  // A unit's partial sums are to stay in half of L2.
+  const int64_t row_bytes = plan_.tile[0][0].vectors() * kernel_.lanes * 4;
+  const int64_t for_cache = weight_.blocks > 1 ? divide_up(weight_.shape.outputs * row_bytes * 2, machine().l2_bytes) : 1;
+  const int64_t for_threads =
+      processors > 1 ? divide_up(std::min(worthwhile, 2 * processors), std::max<int64_t>(tiles, 1)) : 1;
+  const int64_t most = std::max<int64_t>(weight_.shape.outputs / kUnitRows, 1);
+  parts_ = std::clamp<int64_t>(std::max(for_cache, for_threads), 1, most);
+  tasks_ = std::clamp<int64_t>(std::min(worthwhile, kTasksPerProcessor * processors), 1, std::max<int64_t>(tiles * parts_, 1));
+}
+
+Run::Unit Run::unit(int64_t index) const {
+  const Split split = {weight_.shape.outputs, parts_};
+  const int64_t part = index % parts_;
+  return {index / parts_, split.begin(part), split.size(part)};
+}
+
+int64_t Run::largest_unit() const { return Split{weight_.shape.outputs, parts_}.size(0); }
+
+bool Run::run(int64_t task) const noexcept {
+  return plan_.pixels ? run_tiles<PixelPlacement>(task) : run_tiles<LanePlacement>(task);
+}
+
+template <class Placement>
+bool Run::run_tiles(int64_t task) const noexcept {
+  int64_t channel_vectors = 0;
+  for (const auto& row : plan_.tile) {
+    for (const TileLayout& tile : row) channel_vectors = std::max(channel_vectors, tile.channel_vectors);
+  }
+  const int64_t tile_floats = plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest
+  const int64_t input_floats = in_place_ ? 0 : plan_.block * channel_vectors * kernel_.lanes;
+  const int64_t partial_floats = weight_.blocks > 1 ? largest_unit() * tile_floats : 0;
+
+  Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
+                      Workspace::piece<float>((kRowsAtOnce + 1) * tile_floats) + Placement::workspace_bytes(kernel_, plan_));
+  if (!workspace.ok()) return false;
+  Scratch scratch{};
+  scratch.input = workspace.take<float>(input_floats);
+  scratch.partial = workspace.take<float>(partial_floats);
+  scratch.finished = workspace.take<float>((kRowsAtOnce + 1) * tile_floats);
+  scratch.residual = scratch.finished + kRowsAtOnce * tile_floats;
+  Placement placement(kernel_, shape_, plan_, workspace);
+
+  const int64_t units = weight_.shape.groups * parts_;
+  const Split items = {shape_.batch * plan_.tiles() * units, tasks_};
+  int64_t placed = -1;
+  for (int64_t item = items.begin(task), end = item + items.size(task); item < end; ++item) {
+    const int64_t tile = item / units % plan_.tiles();
+    if (tile != placed) placement.move_to(placed = tile);
+    run_unit(placement, scratch, item / units / plan_.tiles(), unit(item % units));
+  }
+  return true;
+}
+
+template <class Placement>
+void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit) const noexcept {
+  const WeightShape& shape = weight_.shape;
+  const TileLayout& layout = tile.layout();
+  const int64_t tile_floats = layout.vectors() * kernel_.lanes;
+  const int64_t first_output = unit.group * shape.outputs + unit.first;
+  const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
+  const MultiplyFn multiply = kernel_.multiply[layout.major - 1][layout.minor - 1];
+
+  Multiply m{};
+  m.rows = unit.rows;
+  m.index = weight_.index.data();
+  m.value = weight_.value.data();
+  m.offset = in_place_ ? plan_.direct_offset.data() : layout.offset.data();
+  m.pitch = layout.pitch;
+  m.bias = tensors_.bias + first_output;
+  m.result = scratch.partial;
+  m.result_stride = tile_floats;
+  for (int64_t block = 0; block < weight_.blocks; ++block) {
+    const bool last = block + 1 == weight_.blocks;
+    m.row_begin = weight_.row_begin.data() + weight_.row(unit.group, block, unit.first);
+    const bool empty = m.row_begin[0] == m.row_begin[unit.rows];
+    if (empty && !last) continue;
+    const int64_t first = block * weight_.block;
+    const float* channels = x + first * shape_.input_plane();
+    if (in_place_) {
+      m.input = reinterpret_cast<const char*>(channels + tile.first());
+    } else {
+      m.input = reinterpret_cast<const char*>(scratch.input);
+      const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
+      for (int64_t c = 0; c < count; ++c)
+        tile.load_input(channels + c * shape_.input_plane(), scratch.input + c * layout.channel_vectors * kernel_.lanes);
+    }
+    if (last) break;
+    multiply(m);
+    m.start = scratch.partial;
+  }
+  finish_rows(tile, scratch, image * shape_.output_channels() + first_output, m);
+}
+
+// The last block of input channels, and what comes after it.
+template <class Placement>
+void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& m) const noexcept {
+  const MultiplyFn multiply = kernel_.multiply[tile.layout().major - 1][tile.layout().minor - 1];
+  const int64_t plane = shape_.output_plane();
+  const int64_t tile_floats = m.result_stride;
+  m.clamp = !separate_finish_ && is_clamp(finish_.activation);
+  m.low = finish_.low;
+  m.high = finish_.high;
+  if (tile.contiguous() && !separate_finish_) {
+    m.result = tensors_.y + first_plane * plane + tile.first();
+    m.result_stride = plane;
+    return multiply(m);
+  }
+  m.result = scratch.finished;
+  const int64_t rows = m.rows;
+  for (int64_t row = 0; row < rows; row += m.rows) {
+    m.rows = std::min(kRowsAtOnce, rows - row);
+    multiply(m);
+    for (int64_t r = 0; r < m.rows; ++r) {
+      const int64_t at = (first_plane + row + r) * plane;
+      float* vectors = scratch.finished + r * tile_floats;
+      if (tensors_.residual != nullptr) tile.load_output(tensors_.residual + at, scratch.residual);
+      if (separate_finish_)
+        kernel_.finish(finish_, tensors_.residual != nullptr ? scratch.residual : nullptr, vectors, tile_floats);
+      tile.store_output(vectors, tensors_.y + at);
+    }
+    m.row_begin += m.rows;
+    m.bias += m.rows;
+    if (m.start != nullptr) m.start += m.rows * tile_floats;
+  }
+}
+
+}  // namespace onnxcomp::sparse_conv

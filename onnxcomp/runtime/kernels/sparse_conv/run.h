@@ -1,0 +1,66 @@
+// One execution of a sparse convolution, cut into tasks that may run in any order and at the same time.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/sparse_conv/contract.h"
+#include "kernels/sparse_conv/plan.h"
+#include "kernels/sparse_conv/shape.h"
+
+namespace onnxcomp::sparse_conv {
+
+struct Tensors {
+  const float* x;         // [batch, input channels, y.input, x.input]
+  const float* bias;      // [output channels]
+  const float* residual;  // as y, or null
+  float* y;               // [batch, output channels, y.output, x.output]
+};
+
+class Run {
+ public:
+  // Keeps references to all arguments but `finish` and `tensors`. The plan must be for this kernel, shape and weight.
+  Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
+      const Tensors& tensors);
+
+  int64_t tasks() const { return tasks_; }
+  // Runs one task. False where its scratch could not be allocated; the output is then incomplete.
+  bool run(int64_t task) const noexcept;
+
+ private:
+  // Output channels [first, first + rows) of one group.
+  struct Unit {
+    int64_t group;
+    int64_t first;
+    int64_t rows;
+  };
+  struct Scratch {
+    float* input;     // [block][channel vectors][L]
+    float* partial;   // [rows][tile][L], where there are several blocks
+    float* finished;  // [kRowsAtOnce][tile][L]
+    float* residual;  // [tile][L]
+  };
+
+  template <class Placement>
+  bool run_tiles(int64_t task) const noexcept;
+  template <class Placement>
+  void run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit) const noexcept;
+  template <class Placement>
+  void finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& rows) const noexcept;
+
+  Unit unit(int64_t index) const;
+  int64_t largest_unit() const;
+  void choose_tasks();
+
+  const Kernel& kernel_;
+  const BlockedCsr& weight_;
+  const ConvShape& shape_;
+  const Plan& plan_;
+  Finish finish_;
+  Tensors tensors_;
+  bool in_place_;         // read the input without a scratch
+  bool separate_finish_;  // the last stage is more than a clamp
+  int64_t parts_;         // units of a group
+  int64_t tasks_;
+};
+
+}  // namespace onnxcomp::sparse_conv

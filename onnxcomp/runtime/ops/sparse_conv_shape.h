@@ -1,0 +1,12 @@
+// The output's shape, as far as the input's is known, while the runtime loads the model.
+#pragma once
+
+#include "abi.h"
+
+namespace onnxcomp {
+
+// Sets Y's shape from X's and the attributes; symbolic dimensions become expressions in X's names. Leaves Y unknown where
+// X's rank, or a dimension's name, is. Throws Error on attributes that make no convolution.
+void infer_sparse_conv_shape(const OrtApi& api, OrtShapeInferContext* context);
+
+}  // namespace onnxcomp

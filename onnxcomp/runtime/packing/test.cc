@@ -1,0 +1,96 @@
+// The stored format and its packing: every nonzero arrives, once, where it belongs; what disagrees is refused.
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "error.h"
+#include "packing/bitmap.h"
+#include "packing/blocked_csr.h"
+#include "testing.h"
+
+namespace onnxcomp {
+namespace {
+
+using testing::expect;
+
+void test_half_to_float() {
+  struct {
+    uint16_t half;
+    float value;
+  } const cases[] = {
+      {0x0000, 0.0f},    {0x3c00, 1.0f},         {0xc000, -2.0f},        {0x7bff, 65504.0f},
+      {0x0400, 0x1p-14f}, {0x0001, 0x1p-24f},     {0x83ff, -0x3ffp-24f},  {0x3555, 0x1.554p-2f},
+      {0x7c00, std::numeric_limits<float>::infinity()}, {0xfc00, -std::numeric_limits<float>::infinity()},
+  };
+  for (const auto& c : cases) {
+    const float value = half_to_float(c.half);
+    expect(value == c.value, "half %04x is %g, not %g", c.half, double{value}, double{c.value});
+  }
+  expect(std::bit_cast<uint32_t>(half_to_float(0x8000)) == 0x80000000u, "half 8000 is negative zero");
+  expect(std::isnan(half_to_float(0x7e00)), "half 7e00 is not a number");
+}
+
+// The message of the refusal; empty where there is none.
+std::string refusal(const Bitmap& bitmap) {
+  try {
+    bitmap.check();
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+void test_bitmap_check() {
+  const uint8_t mask[] = {0b10100001, 0b00000101};
+  const float values[5] = {};
+  const auto bitmap = [&](int64_t bytes, int64_t count, int64_t elements) {
+    return Bitmap{mask, bytes, values, false, count, elements};
+  };
+  expect(refusal(bitmap(2, 5, 11)).empty(), "a consistent bitmap is accepted");
+  expect(refusal(bitmap(2, 5, 17)).find("needs 3") != std::string::npos, "a short mask is refused");
+  expect(refusal(bitmap(2, 5, 10)).find("past") != std::string::npos, "a bit past the end is refused");
+  expect(refusal(bitmap(2, 4, 11)).find("marks 5") != std::string::npos, "a missing value is refused");
+}
+
+// Undoes the packing.
+std::vector<float> unpack(const BlockedCsr& csr) {
+  const WeightShape& s = csr.shape;
+  std::vector<float> weight(s.groups * s.outputs * s.channels * s.taps);
+  for (int64_t g = 0; g < s.groups; ++g) {
+    for (int64_t b = 0; b < csr.blocks; ++b) {
+      for (int64_t o = 0; o < s.outputs; ++o) {
+        const int64_t row = csr.row(g, b, o);
+        const int64_t base = ((g * s.outputs + o) * s.channels + b * csr.block) * s.taps;
+        for (uint32_t i = csr.row_begin[row]; i < csr.row_begin[row + 1]; ++i) weight[base + csr.index[i]] += csr.value[i];
+      }
+    }
+  }
+  return weight;
+}
+
+void test_blocked_csr() {
+  std::mt19937 random(1);
+  for (const WeightShape& shape : {WeightShape{1, 5, 7, 9}, WeightShape{3, 2, 4, 1}, WeightShape{2, 8, 16, 25}}) {
+    for (const double density : {0.0, 0.1, 1.0}) {
+      for (const int64_t block : {int64_t{1}, int64_t{3}, shape.channels}) {
+        const auto weight =
+            testing::sparse_normal(random, shape.groups * shape.outputs * shape.channels * shape.taps, density);
+        const testing::PackedWeight packed(weight);
+        const BlockedCsr csr = pack_blocked_csr(packed.bitmap(), shape, block);
+        expect(unpack(csr) == weight, "%lld groups, block %lld, density %g: packing changed the weight",
+               static_cast<long long>(shape.groups), static_cast<long long>(block), density);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onnxcomp
+
+int main() {
+  onnxcomp::test_half_to_float();
+  onnxcomp::test_bitmap_check();
+  onnxcomp::test_blocked_csr();
+  return onnxcomp::testing::verdict();
+}

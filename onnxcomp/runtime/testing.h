@@ -1,0 +1,73 @@
+// What the C++ tests need: a check that counts, random data, and a bitmap made from a dense weight.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "packing/bitmap.h"
+
+namespace onnxcomp::testing {
+
+inline int checks = 0;
+inline int failures = 0;
+
+// Counts a check and prints the formatted message where it fails.
+template <class... Values>
+void expect(bool ok, const char* format, Values... values) {
+  ++checks;
+  if (ok) return;
+  ++failures;
+  std::printf("FAILED ");
+  if constexpr (sizeof...(values) > 0) {
+    std::printf(format, values...);
+  } else {
+    std::printf("%s", format);
+  }
+  std::printf("\n");
+}
+
+// What main returns: 0 where checks were made and none failed.
+inline int verdict() {
+  std::printf("%d checks, %d failures\n", checks, failures);
+  return failures == 0 && checks > 0 ? 0 : 1;
+}
+
+inline std::vector<float> normal(std::mt19937& random, int64_t count) {
+  std::normal_distribution<float> distribution;
+  std::vector<float> values(count);
+  for (float& value : values) value = distribution(random);
+  return values;
+}
+
+inline std::vector<float> sparse_normal(std::mt19937& random, int64_t count, double density) {
+  std::vector<float> values = normal(random, count);
+  std::bernoulli_distribution keep(density);
+  for (float& value : values) value = keep(random) ? value : 0;
+  return values;
+}
+
+// A bitmap and the memory it points to.
+class PackedWeight {
+ public:
+  explicit PackedWeight(const std::vector<float>& weight) : mask_((weight.size() + 7) / 8) {
+    for (size_t i = 0; i < weight.size(); ++i) {
+      if (weight[i] == 0) continue;
+      mask_[i / 8] |= static_cast<uint8_t>(1u << i % 8);
+      values_.push_back(weight[i]);
+    }
+    elements_ = static_cast<int64_t>(weight.size());
+  }
+  Bitmap bitmap() const {
+    return {mask_.data(), static_cast<int64_t>(mask_.size()), values_.data(), false, static_cast<int64_t>(values_.size()),
+            elements_};
+  }
+
+ private:
+  std::vector<uint8_t> mask_;
+  std::vector<float> values_;
+  int64_t elements_;
+};
+
+}  // namespace onnxcomp::testing

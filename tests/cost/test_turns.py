@@ -1,0 +1,62 @@
+"""Taking turns, with a clock of our own: who is called when, and what is made of the times."""
+
+import time
+
+import numpy as np
+import pytest
+
+from onnxcomp.cost.turns import Times, take_turns
+
+
+class Clock:
+    """A clock that only work moves, and the log of who worked."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.log: list[str] = []
+
+    def work(self, name: str, ms: float) -> None:
+        self.now_ns += round(ms * 1e6)
+        self.log.append(name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: clock.now_ns)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now_ns / 1e9)
+    return clock
+
+
+def test_rounds_rotate(clock: Clock) -> None:
+    calls = [lambda name=name: clock.work(name, 10) for name in "abc"]
+    times = take_turns(calls, seconds=0, min_rounds=4)
+    warm_up = 3 * 3
+    assert "".join(clock.log[warm_up:]) == "abcbcacababc"
+    assert [len(t.rounds) for t in times] == [4, 4, 4]
+    assert times[0].median_ms == times[2].p95_ms == 10
+
+
+def test_short_calls_are_repeated_and_the_first_of_a_turn_is_not_counted(clock: Clock) -> None:
+    def cold_after_others() -> None:
+        clock.work("a", 1 if clock.log and clock.log[-1] == "a" else 3)
+
+    a, b = take_turns([cold_after_others, lambda: clock.work("b", 8)], seconds=0, min_rounds=5)
+    assert a.median_ms == a.p95_ms == 1 and len(a.rounds[0]) == 3
+    assert b.median_ms == 8 and len(b.rounds[0]) == 1
+    assert a.speedup(b) == 8 and b.speedup(a) == 1 / 8 and a.speedup(a) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limits", "rounds"),
+    [(1.0, (10, None), 100), (0.01, (10, None), 10), (1.0, (10, 30), 30), (1.0, (10, 3), 3)],
+)
+def test_rounds_fill_the_time(clock: Clock, seconds: float, limits: tuple[int, int | None], rounds: int) -> None:
+    (times,) = take_turns([lambda: clock.work("a", 10)], seconds, *limits)
+    assert len(times.rounds) == rounds
+
+
+def test_a_disturbance_that_hits_a_round_hits_both_sides_of_its_ratio() -> None:
+    slow = np.array([1, 1, 5, 1, 5, 5, 1.0])
+    a, b = (Times(tuple((float(ms),) for ms in base * slow)) for base in (6, 2))
+    assert b.speedup(a) == 3 and (b.best_ms, b.median_ms) == (2, 2)

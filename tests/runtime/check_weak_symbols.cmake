@@ -1,0 +1,16 @@
+# Fails where an object compiled for a wide instruction set defines a weak symbol.
+#   cmake -DNM=nm "-DOBJECTS=a.o;b.o" -P check_weak_symbols.cmake
+set(checked 0)
+foreach(object IN LISTS OBJECTS)
+  if(object MATCHES "avx")
+    execute_process(COMMAND ${NM} --defined-only ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+    if(symbols MATCHES "[0-9a-f]+ [WVu] [^\n]*")
+      message(FATAL_ERROR "${object} defines a weak symbol: ${CMAKE_MATCH_0}")
+    endif()
+    math(EXPR checked "${checked} + 1")
+  endif()
+endforeach()
+if(checked EQUAL 0)
+  message(FATAL_ERROR "no object for a wide instruction set among ${OBJECTS}")
+endif()
+message(STATUS "${checked} objects without weak symbols")
