@@ -1,7 +1,7 @@
 """onnxcomp: make pruned and factored convolutional networks smaller and faster in ONNX Runtime, with proof.
 
-    result = onnxcomp.optimize("in.onnx", "out.onnx", data="calibration.npz", min_agreement=98)
-    session = onnxcomp.session("out.onnx", threads=2)
+result = onnxcomp.optimize("in.onnx", "out.onnx", data="calibration.npz", min_agreement=98)
+session = onnxcomp.session("out.onnx", threads=2)
 """
 
 from pathlib import Path

@@ -101,7 +101,15 @@ def _sparse_conv(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]
     done = None if output is None else prod(output[:1]) * prod(output[2:]) * nonzero
     size_bytes = sum(value.nbytes for value in stored if value is not None)
     return Layer(
-        label(node), node.outputs[0].name, node.op, shape, done, nonzero, nonzero, size_bytes, str(node.attrs["structure"])
+        label(node),
+        node.outputs[0].name,
+        node.op,
+        shape,
+        done,
+        nonzero,
+        nonzero,
+        size_bytes,
+        str(node.attrs["structure"]),
     )
 
 
@@ -119,4 +127,3 @@ def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:
     if node.op == "MatMul" or (node.op == "Gemm" and not node.attrs.get("transB", 0)):
         return np.swapaxes(value, -1, 0) if value.ndim > 1 else value.reshape(-1, 1)
     return value
-

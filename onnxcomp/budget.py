@@ -54,9 +54,13 @@ def judge(
     before, after = file_bytes(source), file_bytes(result)
     speedup = speed.speedup if speed else 1.0
     if settings.require_gain and speedup < GAIN and after >= before:
-        raise NothingGained(f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written")
+        raise NothingGained(
+            f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written"
+        )
     missed = []
-    agreement = min((o.argmax_agreement for c in verified for o in c.outputs if o.argmax_agreement is not None), default=1)
+    agreement = min(
+        (o.argmax_agreement for c in verified for o in c.outputs if o.argmax_agreement is not None), default=1
+    )
     if settings.min_agreement is not None and 100 * agreement < settings.min_agreement:
         missed.append(f"agreement {100 * agreement:.2f} % is below --min-agreement {settings.min_agreement:g}")
     drop = None

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from onnxcomp.errors import OnnxcompError
-from onnxcomp.pass_manager import Pass
+from onnxcomp.pass_api import Pass
 
 GROUP = "onnxcomp.passes"
 

@@ -34,7 +34,7 @@ class _OneLineErrors(click.Group):
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
             sys.exit(0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last resort: a user never sees a traceback
             _fail(f"internal error, please report it: {type(error).__name__}: {error}", 1)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -89,7 +89,13 @@ def _write_json(path: Path | None, value: Any) -> None:
 @main.command()
 @click.argument("source", metavar="IN.onnx", type=_FILE)
 @click.argument("target", metavar="OUT.onnx", type=_FILE, required=False)
-@click.option("--passes", default="auto", show_default=True, metavar="PIPELINE", help="Such as fold-batchnorm,sparse-conv{when=always}.")
+@click.option(
+    "--passes",
+    default="auto",
+    show_default=True,
+    metavar="PIPELINE",
+    help="Such as fold-batchnorm,sparse-conv{when=always}.",
+)
 @click.option("--max-error", type=float, metavar="E", help="Relative L2 error of the outputs. [default: 0.001]")
 @click.option("--min-agreement", type=float, metavar="PCT", help="Inputs whose argmax must stay the same.")
 @click.option("--max-drop", type=float, metavar="PCT", help="Points of top-1 (or --metric) that may be lost.")
@@ -106,7 +112,9 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
 @click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
 @_data_options
-def optimize(source: Path, target: Path | None, json_path: Path | None, quiet: bool, report: Path | None, **options: Any) -> int:
+def optimize(
+    source: Path, target: Path | None, json_path: Path | None, quiet: bool, report: Path | None, **options: Any
+) -> int:
     """Compress IN.onnx, prove it equal, write OUT.onnx and report."""
     if target is None and not options["dry_run"]:
         raise UsageError("give OUT.onnx, the file to write, or --dry-run")
@@ -149,7 +157,9 @@ def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any
 @main.command()
 @click.argument("models", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True, type=_FILE)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Spent measuring.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Spent measuring."
+)
 @_data_options
 def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **options: Any) -> None:
     """Time models against each other, interleaved."""

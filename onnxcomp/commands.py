@@ -15,11 +15,12 @@ from onnxcomp.context import Context
 from onnxcomp.cost.host_profile import HostProfile, profile_host
 from onnxcomp.inspection import Inspection, inspect_model
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Pass, Progress
+from onnxcomp.pass_api import Pass
+from onnxcomp.pass_manager import Progress
 from onnxcomp.pipeline import Result, open_for
 from onnxcomp.report.document import check_path, write_document
 from onnxcomp.runtime.session import library_path, session
-from onnxcomp.settings import Settings
+from onnxcomp.settings import DEFAULT_MAX_ERROR, Settings
 
 _LOOK = ("image_size", "mean", "std", "layout")
 
@@ -42,14 +43,21 @@ def inspect(source: Path, **options: Any) -> Inspection:
 
 
 def verify(
-    a: Path, b: Path, *, max_error: float | None, rtol: float | None, atol: float | None, batch: int | None, **options: Any
+    a: Path,
+    b: Path,
+    *,
+    max_error: float | None,
+    rtol: float | None,
+    atol: float | None,
+    batch: int | None,
+    **options: Any,
 ) -> verification.Comparison:
     """Compare `b` with `a` on the data, or on seeded inputs. The library is used where a model needs it."""
     for path in (a, b):
         Model.load(path)  # our messages for a bad file, not the runtime's
     data, threads = _data(a, options, batch or 1), options["threads"]
-    limit = {} if max_error is None else {"max_error": max_error}
-    return verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, **limit)
+    limit = DEFAULT_MAX_ERROR if max_error is None else max_error
+    return verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, max_error=limit)
 
 
 def bench(models: Sequence[Path], *, batch: int, seconds: float, progress: Progress, **options: Any) -> BenchResult:

@@ -43,8 +43,7 @@ class Context:
         cls, model: Model, data: Data, threads: int | None = None, seed: int = 0, measuring: bool = True
     ) -> "Context":
         """For `model` on samples of `data`, one at a time."""
-        feed = next(iter(data.batches(1)))
-        shapes = {name: array.shape for name, array in feed.items()}
+        shapes = {name: array.shape for name, array in data.one().items()}
         return cls(model, shapes, threads, seed, measuring)
 
     def on(self, model: Model) -> "Context":
@@ -87,7 +86,7 @@ class Context:
         return self.timings[key]
 
     def rewrite_error(self, before: Fragment | None, after: Fragment | None) -> float | None:
-        """The larger relative L2 error of `after` against `before`, with the library and without. None for a removal."""
+        """Relative L2 error of `after` against `before`, the larger with the library or without. None for a removal."""
         if before is None or after is None or self.unknown_shape(before):
             return None
         feed = self._feed(before)
@@ -98,8 +97,10 @@ class Context:
 
     def _alone(self, fragment: Fragment) -> bytes:
         # The body of a function in `after` may need a newer opset than the model has so far.
-        opset = max([self.model.opset, *(o.version for f in fragment.functions for o in f.opset_import if not o.domain)])
-        return fragment.model(self.shapes, self.dtypes, opset).SerializeToString()
+        opset = max(
+            [self.model.opset, *(o.version for f in fragment.functions for o in f.opset_import if not o.domain)]
+        )
+        return bytes(fragment.model(self.shapes, self.dtypes, opset).SerializeToString())
 
     def _feed_shapes(self, fragment: Fragment) -> list[tuple[int, ...]]:
         return [self.shapes[name] for name in fragment.inputs]

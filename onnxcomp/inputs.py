@@ -12,7 +12,11 @@ def input_specs(model: Model) -> list[InputSpec]:
     specs = []
     for tensor in model.required_inputs():
         if tensor.dtype is None or tensor.shape is None:
-            raise ModelError(f"{model.source or 'the model'}: input '{tensor.name}' is not a tensor of known type and rank")
-        dims = tuple(d if isinstance(d, int) and d >= 0 else (None if not isinstance(d, str) else d) for d in tensor.shape)
+            raise ModelError(
+                f"{model.source or 'the model'}: input '{tensor.name}' is not a tensor of known type and rank"
+            )
+        dims = tuple(
+            d if isinstance(d, int) and d >= 0 else (None if not isinstance(d, str) else d) for d in tensor.shape
+        )
         specs.append(InputSpec(tensor.name, np.dtype(tensor.dtype), dims))
     return specs

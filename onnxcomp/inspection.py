@@ -8,7 +8,7 @@ from onnxcomp.analysis import Layer, layers_of
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Pass, Site
+from onnxcomp.pass_api import Pass, Site
 
 SCHEMA = 1
 

@@ -17,13 +17,16 @@ from onnxcomp.cost.turns import take_turns
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Pass, PassManager, Progress, Run, Selection
-from onnxcomp.planner import Plan, cautious, cheapest, choices_of, unhurried
+from onnxcomp.pass_api import Pass
+from onnxcomp.pass_manager import PassManager, Progress, Run
+from onnxcomp.plan import Plan, choices_of
+from onnxcomp.planner import cautious, cheapest, unhurried
 from onnxcomp.portable import inline_functions
 from onnxcomp.report.build import build_report
 from onnxcomp.report.schema import Report
-from onnxcomp.runtime.session import runs as accepts
 from onnxcomp.runtime.session import Feed, session
+from onnxcomp.runtime.session import runs as accepts
+from onnxcomp.selection import Selection
 from onnxcomp.settings import Settings
 from onnxcomp.verify import Comparison, compare
 from onnxcomp.version import VERSION
@@ -62,9 +65,9 @@ def optimize(
 ) -> Result:
     """Optimize the model at `source`, write it to `target` (nowhere where None), and report.
 
-    `options` are those of the command line with underscores (see `Settings`). Raises UsageError, ModelError or DataError
-    for bad input, VerificationFailed where the result is not equal (nothing is written) and NothingGained where a gain
-    was required. A missed budget is no exception: the best is saved and `report.exit` is 3.
+    `options` are those of the command line with underscores (see `Settings`). Raises UsageError, ModelError or
+    DataError for bad input, VerificationFailed where the result is not equal (nothing is written) and NothingGained
+    where a gain was required. A missed budget is no exception: the best is saved and `report.exit` is 3.
     """
     settings = Settings.of(**options)
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
@@ -74,6 +77,8 @@ def optimize(
 
     tell("load", 0, 1)
     model = Model.load(source)
+    if plan:
+        plan.require_input(_sha256(source), source)
     data = open_for(model, source, settings)
     context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
     with _scratch(target) as folder:
@@ -96,8 +101,14 @@ def open_for(model: Model, source: Path, settings: Settings) -> Data:
     """The user's data, or seeded inputs that the model runs on."""
     specs = input_specs(model)
     if settings.data is not None:
-        look = {"image_size": settings.image_size, "mean": settings.mean, "std": settings.std, "layout": settings.layout}
-        return open_data(settings.data, specs, **look)
+        return open_data(
+            settings.data,
+            specs,
+            image_size=settings.image_size,
+            mean=settings.mean,
+            std=settings.std,
+            layout=settings.layout,
+        )
     free = any(not isinstance(d, int) for spec in specs for d in spec.shape[1:])
     probe = partial(accepts, session(source, settings.threads)) if free and not _why_not_run(source, settings) else None
     return random_data(specs, count=RANDOM_SAMPLES, seed=settings.seed, probe=probe)
@@ -161,7 +172,7 @@ def _drafts(
         for path in paths
     ]
     tell("measure", 0, 1)
-    speeds = _speeds([source, *paths], next(data.batches(1)), settings)
+    speeds = _speeds([source, *paths], data.one(), settings)
     return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, strict=True)]
 
 
@@ -187,24 +198,29 @@ def _scratch(target: Path | None) -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix=".onnxcomp-", dir=place)
     except OSError as error:
-        raise ModelError(f"{target}: cannot be written: {error.strerror}; give a folder that exists and is writable") from error
+        raise ModelError(
+            f"{target}: cannot be written: {error.strerror}; give a folder that exists and is writable"
+        ) from error
     with folder as name:
         yield Path(name)
 
 
 def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data: Data) -> Plan:
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     choices = tuple(choice for one in run.passes for choice in choices_of(one.name, one.applied))
     return Plan(
         version=VERSION,
-        input_sha256=digest,
+        input_sha256=_sha256(source),
         passes=manager.text,
         portable=settings.portable,
         seed=settings.seed,
         data=data.hash if settings.data is not None else None,
         choices=choices,
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reproduce(source: Path, target: Path | None, model: Model, failing: Pass) -> str:

@@ -69,6 +69,10 @@ class Data:
         notes += [f"input '{name}' holds {n['nan']} NaN and {n['inf']} Inf" for name, n in self.nonfinite.items()]
         return tuple(notes)
 
+    def one(self) -> dict[str, NDArray[Any]]:
+        """What one call is fed: the first sample, the first fixed batch, or the first whole feed."""
+        return next(self.batches(None if self._whole_feeds else 1))
+
     def batches(self, batch: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
         """All samples in order, `batch` at a time, fewer at the end; None takes them as the source gives them.
 

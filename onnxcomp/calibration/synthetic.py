@@ -97,7 +97,9 @@ def random_data(
         if batched_alike(inputs):
             source = RandomSource(tuple(inputs), shapes, max(count or size, size), seed)
         else:
-            whole = tuple((spec.fixed_batch or batch, *s) if spec.shape else () for spec, s in zip(inputs, shapes, strict=True))
+            whole = tuple(
+                (spec.fixed_batch or batch, *s) if spec.shape else () for spec, s in zip(inputs, shapes, strict=True)
+            )
             source = RandomFeeds(tuple(inputs), whole, count or 1, seed)
         data = Data(source, inputs)
         if probe is None or probe(next(data.batches(batch))):

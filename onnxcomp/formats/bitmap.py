@@ -1,6 +1,6 @@
 """The bitmap format: a weight full of zeros as one bit an element and the values of the nonzeros.
 
-    weight (any shape)  ->  mask    uint8   [ceil(n / 8)]   bit i of the weight in row-major order is bit i % 8 of byte i // 8
+    weight (any shape)  ->  mask    uint8   [ceil(n / 8)]   element i, in row-major order, is bit i % 8 of byte i // 8
                             values  float32 [nnz]           the nonzeros in the same order
                                     float16 [nnz]           instead, where every value survives the round trip exactly
 
@@ -106,4 +106,3 @@ def decode_nodes(mask: str, values: str, weight: str) -> list[NodeProto]:
         node("Gather", ["table", "position"], ["weight_flat"]),
         node("Reshape", ["weight_flat", "shape"], [weight]),
     ]
-

@@ -3,7 +3,7 @@
     Y = activation(Conv(X, decode(mask, values), B) [+ Z])
 
       X       float32 [N, C_in, (H,) W]
-      mask    uint8 [ceil(n/8)], values float32 or float16 [nnz]: the weight in the bitmap format (bitmap.py), OIHW order
+      mask    uint8 [ceil(n/8)], values float32 or float16 [nnz]: the weight as a bitmap (bitmap.py), OIHW order
       B       float32 [C_out], always present
       Z       float32, Y's shape; only where the operator's name has "Add"
       weight_shape                                 ints: [C_out, C_in / group, (kh,) kw]
@@ -13,12 +13,13 @@
       clip_min, clip_max | alpha                   floats: Clip's bounds, LeakyRelu's slope; only in those forms
 
 A fused form has a name of its own, `SparseConv[Add][activation]`, since a function body cannot leave an operator out by
-an attribute. Every name has a body in standard operators, so a runtime without our library inlines it and runs its dense
-Conv; with the library registered the kernel is used.
+an attribute. Every name has a body in standard operators, so a runtime without our library inlines it and runs its
+dense Conv; with the library registered the kernel is used.
 """
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from onnx import FunctionProto, NodeProto, TensorProto, helper
 
@@ -101,7 +102,7 @@ def function(epilogue: Epilogue, opset: int) -> FunctionProto:
 
 
 def node(
-    epilogue: Epilogue, inputs: list[str], output: str, weight_shape: tuple[int, ...], name: str = "", **attributes: object
+    epilogue: Epilogue, inputs: list[str], output: str, weight_shape: tuple[int, ...], name: str = "", **attributes: Any
 ) -> NodeProto:
     """A node of the operator. `inputs` are X, mask, values, B[, Z]; `attributes` are Conv's and the activation's."""
     return helper.make_node(

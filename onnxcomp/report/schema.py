@@ -33,7 +33,7 @@ class HostSection(_Section):
 
 
 class LayerSection(_Section):
-    """A layer with weights: what was done to it, or why nothing was (`reasons`: all of it). Pairs are (before, after)."""
+    """A layer with weights: what was done to it, or why nothing was (`reasons`). Pairs are (before, after)."""
 
     name: str
     op: str

@@ -96,7 +96,9 @@ def print_comparison(comparison: Comparison) -> None:
     for o in comparison.outputs:
         errors = (_number(value) for value in (o.max_abs, o.mean_abs, o.p99_abs, o.max_rel, o.rel_l2))
         cosine = "-" if o.cosine is None else f"{o.cosine:.6f}"
-        table.add_row(_text(o.name), *errors, cosine, "-" if o.argmax_agreement is None else f"{o.argmax_agreement:.2%}")
+        table.add_row(
+            _text(o.name), *errors, cosine, "-" if o.argmax_agreement is None else f"{o.argmax_agreement:.2%}"
+        )
     if comparison.outputs:
         console.print(table)
     verdict = f"on {count(comparison.inputs, 'input')}"
@@ -148,7 +150,9 @@ def print_host(profile: HostProfile) -> None:
     """Peak, bandwidths and break-even sparsities."""
     console = _console()
     machine = profile.host
-    console.print(Text(f"{machine.cpu}, {machine.isa}, {count(machine.threads, 'thread')}, ONNX Runtime {machine.onnxruntime}"))
+    console.print(
+        Text(f"{machine.cpu}, {machine.isa}, {count(machine.threads, 'thread')}, ONNX Runtime {machine.onnxruntime}")
+    )
     table = _table("what", ">measured")
     for threads, gflops in profile.fma_peak_gflops.items():
         table.add_row(f"multiply-add peak, {count(threads, 'thread')}", f"{gflops:.0f} GFLOP/s")
@@ -181,4 +185,3 @@ def _text(text: str) -> Text:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
-

@@ -3,9 +3,9 @@
     x -> Identity -> y        becomes        x (every reader of y reads x)
 
 Acts on Identity, Dropout at inference, Cast to the type the tensor has, Transpose by the identity permutation, Pad by
-zeros, and Concat, Sum, Max, Min or Mean of one input. A graph output keeps its name: its producer takes it over. Declines
-where nothing could: between a graph input (or a constant) and a graph output, and where an If, Loop or Scan body captures y.
-Exact: the values are the same bits.
+zeros, and Concat, Sum, Max, Min or Mean of one input. A graph output keeps its name: its producer takes it over.
+Declines where nothing could: between a graph input (or a constant) and a graph output, and where an If, Loop or Scan
+body captures y. Exact: the values are the same bits.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from onnx import helper
 from onnxcomp.context import Context
 from onnxcomp.convolution import is_standard
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Candidate, Declined, Pass, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 
 _OF_ONE_INPUT = ("Concat", "Sum", "Max", "Min", "Mean")
 

@@ -1,7 +1,7 @@
 """What follows a Conv and can go into one operator with it: a residual Add, then an activation.
 
-Read from the graph as exporters write it: Relu, Clip (bounds as attributes or constants), LeakyRelu, Sigmoid, HardSwish as
-one node or x * HardSigmoid(x, 1/6, 1/2), and SiLU as x * Sigmoid(x). Every tensor between the nodes must be read by
+Read from the graph as exporters write it: Relu, Clip (bounds as attributes or constants), LeakyRelu, Sigmoid, HardSwish
+as one node or x * HardSigmoid(x, 1/6, 1/2), and SiLU as x * Sigmoid(x). Every tensor between the nodes must be read by
 nobody else.
 """
 

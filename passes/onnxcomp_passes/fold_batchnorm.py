@@ -5,9 +5,9 @@
     a = gamma / sqrt(var + eps),   W' = a * W (per output channel),   b' = a * (b - mu) + beta
 
 in double precision, rounded once (Ioffe and Szegedy 2015, section 3.1). Also for ConvTranspose. Declines where the
-convolution's result is read elsewhere, where a parameter is not a constant or is shared, in training mode, and where the
-weight is computed by a constant expression: folding would store it and grow the file. Never touches a BatchNormalization
-before a convolution: with zero padding that is inexact at the borders.
+convolution's result is read elsewhere, where a parameter is not a constant or is shared, in training mode, and where
+the weight is computed by a constant expression: folding would store it and grow the file. Never touches a
+BatchNormalization before a convolution: with zero padding that is inexact at the borders.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from onnxcomp.context import Context
 from onnxcomp.convolution import is_standard, label, why_unknown
 from onnxcomp.fragment import Fragment, to_proto
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Candidate, Declined, Pass, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 
 _SMALL_BYTES = 65_536  # a computed weight up to this size may be stored
 
@@ -80,12 +80,12 @@ def _site(graph: Model, node: gs.Node) -> Site | Declined:
     if graph.opset < 9 and not node.attrs.get("spatial", 1):
         return Declined(name, "has statistics for every pixel (spatial = 0)")
     for tensor in (*node.inputs[1:5], *conv.inputs[1:3]):
-        if tensor.is_empty():
-            continue
-        if graph.constant(tensor) is None:
+        value = None if tensor.is_empty() else graph.constant(tensor)
+        if value is None and not tensor.is_empty():
             return Declined(name, why_unknown(graph, tensor))
     weight = conv.inputs[1]
-    if graph.stored_bytes(weight) is None and graph.constant(weight).nbytes > _SMALL_BYTES:
+    value = graph.constant(weight)
+    if value is not None and value.nbytes > _SMALL_BYTES and graph.stored_bytes(weight) is None:
         return Declined(name, f"'{weight.name}' is a constant expression: folding would store it whole")
     if len(weight.outputs) != 1 or graph.is_captured(weight):
         return Declined(name, f"'{weight.name}' is shared with other nodes")

@@ -1,11 +1,13 @@
 """sparse-conv: run a Conv whose weight is mostly zeros by the direct sparse kernel.
 
-    Conv(X, W, b) [-> Add Z] [-> activation]     becomes     ai.onnxcomp::SparseConv[Add][activation](X, mask, values, b [, Z])
+    Conv(X, W, b) [-> Add Z] [-> activation]  becomes  ai.onnxcomp::SparseConv[Add][activation](X, mask, values, b [,
+    Z])
 
-with W stored as a bitmap and its nonzeros (onnxcomp/formats/bitmap.py). Applies to 1-D and 2-D float32 convolutions with a
-constant weight, any strides, pads, dilations and groups; only where the kernel is measured faster than ONNX Runtime's dense
-Conv here, unless `when=always`. The activations are those ORT fuses into its own Conv, and SiLU. An Add is taken in where
-both sides have one shape. Exact: the same products are summed, in another order. (Park et al., ICLR 2017, section 3.1.)
+with W stored as a bitmap and its nonzeros (onnxcomp/formats/bitmap.py). Applies to 1-D and 2-D float32 convolutions
+with a constant weight, any strides, pads, dilations and groups; only where the kernel is measured faster than ONNX
+Runtime's dense Conv here, unless `when=always`. The activations are those ORT fuses into its own Conv, and SiLU. An Add
+is taken in where both sides have one shape. Exact: the same products are summed, in another order. (Park et al., ICLR
+2017, section 3.1.)
 
 Never touches integer, float16 or double convolutions, weights that hold NaN or Inf (their zeros would no longer
 multiply them) and nodes inside If, Loop or Scan bodies.
@@ -16,7 +18,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from onnx import TensorProto
 from pydantic import Field
 
@@ -26,11 +27,11 @@ from onnxcomp.formats import bitmap, sparse_conv
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 
 
-class Options(PassOptions):
+class SparseConvOptions(PassOptions):
     """Options of sparse-conv."""
 
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
@@ -50,10 +51,10 @@ class SparseConv(Pass):
 
     name = "sparse-conv"
     summary = "run convolutions that are mostly zeros by the direct sparse kernel"
-    Options = Options
+    Options = SparseConvOptions
     portable = False
     min_opset = MIN_OPSET
-    options: Options
+    options: SparseConvOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv, with the residual and activation that can go into the operator."""

@@ -1,11 +1,11 @@
 """sparse-weight: store a weight that is mostly zeros as a bitmap; the layer itself stays as it is.
 
-    W (initializer) -> Conv, ConvTranspose, Gemm, MatMul     becomes     SparseWeight(mask, values) -> W -> the same node
+    W (initializer) -> Conv, ConvTranspose, Gemm, MatMul   becomes   SparseWeight(mask, values) -> W -> the same node
 
 SparseWeight is a function in standard operators that every runtime folds when the session loads
-(onnxcomp/formats/sparse_weight.py), so the running time is the dense layer's and the file is smaller. Exact to the bit, but
-for the sign of zeros. Declines what is shared with a caller (an overridable initializer), what a body captures, and what
-would shrink by less than `min_saving`.
+(onnxcomp/formats/sparse_weight.py), so the running time is the dense layer's and the file is smaller. Exact to the bit,
+but for the sign of zeros. Declines what is shared with a caller (an overridable initializer), what a body captures, and
+what would shrink by less than `min_saving`.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ from onnxcomp.formats import bitmap, sparse_weight
 from onnxcomp.formats.functions import DOMAIN, MIN_OPSET
 from onnxcomp.fragment import Fragment, unique
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 
 _SMALL_BYTES = 1024  # below this a function call costs more than it saves
 
 
-class Options(PassOptions):
+class SparseWeightOptions(PassOptions):
     """Options of sparse-weight."""
 
     min_saving: float = Field(0.1, gt=0, lt=1, description="share of the weight's bytes that must be saved")
@@ -37,12 +37,12 @@ class SparseWeight(Pass):
 
     name = "sparse-weight"
     summary = "store weights that are mostly zeros as bitmaps, decoded when the session loads"
-    Options = Options
+    Options = SparseWeightOptions
     min_opset = MIN_OPSET
-    options: Options
+    options: SparseWeightOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every layer whose weight is an initializer; a weight shared by several layers counts once, for all of them."""
+        """Every layer whose weight is an initializer; a weight that several layers share counts once, for all."""
         seen: set[int] = set()
         for node in list(graph.graph.nodes):
             if not is_standard(node, *WEIGHTED):
@@ -80,8 +80,9 @@ class SparseWeight(Pass):
 
     def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
         """Put the decoding node before the first layer; every reader of the weight reads what it decodes."""
-        assert candidate.after is not None
-        tensor, (proto,) = _weight(site.nodes[0]), candidate.after.nodes
+        tensor = _weight(site.nodes[0])
+        assert candidate.after is not None and tensor is not None
+        (proto,) = candidate.after.nodes
         taken = set(graph.graph.tensors())
         inputs = [gs.Constant(unique(name, taken), value) for name, value in candidate.after.constants.items()]
         attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}

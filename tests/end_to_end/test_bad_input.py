@@ -183,7 +183,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
         "sys.argv = sys.argv[1:]; from onnxcomp.cli import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", limited, "onnxcomp", "optimize", str(source), str(target)], capture_output=True, text=True
+        [sys.executable, "-c", limited, "onnxcomp", "optimize", str(source), str(target)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -217,7 +219,9 @@ def test_an_unknown_domain_passes_through(tmp_path: Path) -> None:
 
 
 def test_a_model_without_convolutions_passes_through(tmp_path: Path) -> None:
-    model = parser.parse_model('<ir_version: 8, opset_import: ["" : 17]>\ng (float[1] x) => (float[1] y) { y = Exp (x) }')
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]>\ng (float[1] x) => (float[1] y) { y = Exp (x) }'
+    )
     assert passes_through(model, tmp_path)["layers"] == []
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from onnxcomp.model import Model
-from onnxcomp.pass_manager import Declined, PassManager, PassResult, Run
+from onnxcomp.pass_api import Declined
+from onnxcomp.pass_manager import PassManager, PassResult, Run
 from onnxcomp.runtime.session import run, session
 
 

@@ -112,7 +112,10 @@ def test_declines_three_dimensions() -> None:
 
 
 def test_raises_an_old_opset_and_ir_and_nothing_else() -> None:
-    text = "net (float[N, 8, 12, 12] x) => (float[N, 16, H, W] y) {\n[conv] c = Conv (x, w)\ny = Clip <min = 0.0, max = 6.0> (c)\n}"
+    text = """net (float[N, 8, 12, 12] x) => (float[N, 16, H, W] y) {
+        [conv] c = Conv (x, w)
+        y = Clip <min = 0.0, max = 6.0> (c)
+    }"""
     model = model_of(text, {"w": sparse((16, 8, 3, 3))}, opset=10, ir=4)
     done, _ = rewrite(model, "sparse-conv{when=always}")
     assert ops(done.model) == ["SparseConvClip"]

@@ -7,30 +7,45 @@
 
 namespace onnxcomp {
 
-template <class Value>
-std::optional<Value> Attributes::typed(const char* name, const char* type) const {
-  Value value{};
-  if (read(name, value)) return value;
-  // The ABI does not tell an absent attribute from one of another type, and taking a default for the second would
-  // compute something else than the model says.
+// The ABI does not tell an absent attribute from one of another type, and reads lists as empty whatever the type; taking
+// a default for an attribute of another type would compute something else than the model says.
+void Attributes::check_absent(const char* name, const char* type) const {
   int64_t integer = 0;
   float real = 0;
   std::string string;
   std::vector<int64_t> integers;
-  if (read(name, integer) || read(name, real) || read(name, string) || read(name, integers))
+  const bool is_list = read(name, integers) && !integers.empty();
+  if (is_list || read(name, integer) || read(name, real) || read(name, string))
     fail("attribute ", name, " must be ", type);
+}
+
+std::optional<int64_t> Attributes::integer(const char* name) const {
+  int64_t value = 0;
+  if (read(name, value)) return value;
+  check_absent(name, "an integer");
   return std::nullopt;
 }
 
-std::optional<int64_t> Attributes::integer(const char* name) const { return typed<int64_t>(name, "an integer"); }
-
-std::optional<std::vector<int64_t>> Attributes::integers(const char* name) const {
-  return typed<std::vector<int64_t>>(name, "a list of integers");
+std::optional<float> Attributes::real(const char* name) const {
+  float value = 0;
+  if (read(name, value)) return value;
+  check_absent(name, "a float");
+  return std::nullopt;
 }
 
-std::optional<float> Attributes::real(const char* name) const { return typed<float>(name, "a float"); }
+std::optional<std::string> Attributes::string(const char* name) const {
+  std::string value;
+  if (read(name, value)) return value;
+  check_absent(name, "a string");
+  return std::nullopt;
+}
 
-std::optional<std::string> Attributes::string(const char* name) const { return typed<std::string>(name, "a string"); }
+std::optional<std::vector<int64_t>> Attributes::integers(const char* name) const {
+  std::vector<int64_t> value;
+  if (read(name, value) && !value.empty()) return value;
+  check_absent(name, "a list of integers");
+  return std::nullopt;
+}
 
 bool KernelAttributes::read(const char* name, int64_t& value) const {
   return ort::succeeded(api_, api_.KernelInfoGetAttribute_int64(info_, name, &value));

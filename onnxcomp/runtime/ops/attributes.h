@@ -10,7 +10,7 @@
 
 namespace onnxcomp {
 
-// Each reader returns nothing where the attribute is absent, and throws Error where it has another type.
+// Each reader returns nothing where the attribute is absent or an empty list, and throws Error where it has another type.
 class Attributes {
  public:
   virtual ~Attributes() = default;
@@ -28,8 +28,8 @@ class Attributes {
   virtual bool read(const char* name, std::string& value) const = 0;
 
  private:
-  template <class Value>
-  std::optional<Value> typed(const char* name, const char* type) const;
+  // Throws Error where the attribute has a value of any type.
+  void check_absent(const char* name, const char* type) const;
 };
 
 class KernelAttributes final : public Attributes {

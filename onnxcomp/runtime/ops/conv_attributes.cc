@@ -33,7 +33,7 @@ std::vector<int64_t> read_weight_shape(const Attributes& attributes) {
 
 std::vector<int64_t> read_list(const Attributes& attributes, const char* name, size_t count, int64_t least) {
   const auto given = attributes.integers(name);
-  if (!given || given->empty()) return std::vector<int64_t>(count, least);
+  if (!given) return std::vector<int64_t>(count, least);
   if (given->size() != count) fail(name, " has ", given->size(), " values, the weight's shape needs ", count);
   for (const int64_t value : *given)
     if (value < least || value > kLargest) fail(name, " holds ", value, ", outside ", least, " to ", kLargest);
@@ -51,7 +51,7 @@ AutoPad read_auto_pad(const Attributes& attributes) {
 
 void check_kernel_shape(const Attributes& attributes, const std::vector<int64_t>& weight_shape) {
   const auto kernel = attributes.integers("kernel_shape");
-  if (!kernel || kernel->empty()) return;
+  if (!kernel) return;
   if (!std::equal(kernel->begin(), kernel->end(), weight_shape.begin() + 2, weight_shape.end()))
     fail("kernel_shape ", text(*kernel), " does not agree with weight_shape ", text(weight_shape));
 }

@@ -1,0 +1,103 @@
+"""What a pass is: the interface that built-in and third-party passes implement, and the values they exchange.
+
+A pass says where it could act (`match`), what it could do there at which cost (`propose`, which mutates nothing) and
+how (`apply`). A refusal is a `Declined` with its reason, kept for the report; an exception is a broken promise.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+from pydantic import BaseModel, ConfigDict
+
+from onnxcomp.context import Context, Timing
+from onnxcomp.convolution import label
+from onnxcomp.fragment import Fragment, splice
+from onnxcomp.model import Model
+
+
+class PassOptions(BaseModel):
+    """Base of a pass's typed configuration: unknown keys are errors, values are checked and never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A node that a pass leaves alone, and why."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Nodes that a pass could rewrite together. `nodes[0]` is the one that reports and patterns name."""
+
+    nodes: tuple[gs.Node, ...]
+
+    @property
+    def name(self) -> str:
+        """What reports call the site."""
+        return label(self.nodes[0])
+
+    @property
+    def key(self) -> str:
+        """Unique in a model: the site's first output tensor (names of nodes need not be)."""
+        return str(self.nodes[0].outputs[0].name)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One thing a pass could do at a site."""
+
+    method: str  # the report's word
+    after: Fragment | None = None  # what would stand there; None for a removal
+    before: Fragment | None = None  # what stands there, with the weights the candidate stands for
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None  # None: cannot be slower by construction
+    error: float = 0.0  # relative L2 of the weight against the original; 0 for an exact rewrite
+    size_bytes: tuple[int, int] = (0, 0)  # stored: before, after
+    macs: tuple[int, int] | None = None  # multiply-adds: before, after
+
+
+class Pass(ABC):
+    """A rewrite. Holds its options and nothing else."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Options: ClassVar[type[PassOptions]] = PassOptions
+    portable: ClassVar[bool] = True  # False: gains nothing where only standard operators may be used
+    min_opset: ClassVar[int] = 1  # what the pass emits needs; the manager raises the model's opset where it is older
+
+    def __init__(self, options: PassOptions | None = None) -> None:
+        self.options = options if options is not None else self.Options()
+
+    @abstractmethod
+    def match(self, graph: Model) -> Iterable[Site | Declined]:
+        """Every place the pass could act, and every place of its kind where it cannot."""
+
+    @abstractmethod
+    def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
+        """What could be done at `site`. Mutates nothing."""
+
+    def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
+        """Rewrite `site`. By default the candidate's fragment takes the place of the site's nodes."""
+        if candidate.after is None:
+            raise NotImplementedError(f"{self.name}: a candidate without a fragment needs an apply of its own")
+        splice(graph, site.nodes, candidate.after)
+
+    def text(self) -> str:
+        """The pass as pipeline text, with the options that differ from their defaults."""
+        given = self.options.model_dump(exclude_defaults=True)
+        return self.name + ("{" + ",".join(f"{k}={_plain(v)}" for k, v in given.items()) + "}" if given else "")
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+Chooser = Callable[[str, Site, Sequence[Candidate]], Candidate | Declined]
+"""Which candidate of a pass (by name) goes to a site, or why none does."""

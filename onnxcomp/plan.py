@@ -1,0 +1,84 @@
+"""Plans: the choices of a run, written down so that another run repeats them byte for byte."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from onnxcomp.errors import ModelError, UsageError
+from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp.pass_manager import Applied, Run
+
+
+class Choice(BaseModel):
+    """One rewrite of a plan. `node` is the site's first output tensor, which is unique in a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str  # the pass
+    node: str
+    method: str
+    options: Mapping[str, Any]
+
+
+class Plan(BaseModel):
+    """Everything that decides the output's bytes, given the input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: Literal[1] = 1  # the version of this form
+    version: str
+    input_sha256: str
+    passes: str
+    portable: bool
+    seed: int
+    data: str | None
+    choices: tuple[Choice, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """From a file. UsageError where it is missing or not a plan."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"--replay {path}: cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UsageError(f"--replay {path}: not a plan of this version: {where}: {first['msg']}") from error
+
+    def write(self, path: Path) -> None:
+        """To a file, the same bytes for the same plan."""
+        try:
+            path.write_text(self.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            raise ModelError(f"--plan {path}: cannot be written: {error.strerror}") from error
+
+    def require_input(self, digest: str, source: Path) -> None:
+        """UsageError where the plan was made for another file."""
+        if digest != self.input_sha256:
+            raise UsageError(
+                f"--replay: the plan was made for another model than {source}; make one for it with --plan"
+            )
+
+    def require_all(self, run: Run) -> None:
+        """UsageError where a choice of the plan found no place in `run`."""
+        done = {(one.name, a.key) for one in run.passes for a in one.applied}
+        for choice in self.choices:
+            if (choice.by, choice.node) not in done:
+                raise UsageError(f"--replay: the plan's {choice.by} of '{choice.node}' is not to be had in this model")
+
+    def choose(self, name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
+        """The candidate the plan names for the site."""
+        for choice in self.choices:
+            if (choice.by, choice.node) == (name, site.key):
+                for candidate in candidates:
+                    if (candidate.method, dict(candidate.options)) == (choice.method, dict(choice.options)):
+                        return candidate
+        return Declined(site.name, "not in the plan")
+
+
+def choices_of(name: str, applied: Sequence[Applied]) -> list[Choice]:
+    """What a pass did, as a plan's choices."""
+    return [Choice(by=name, node=a.key, method=a.candidate.method, options=dict(a.candidate.options)) for a in applied]

@@ -1,0 +1,129 @@
+"""The shared library itself: what it exports and needs, how it registers, which instruction sets and builds pass."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+from onnxcomp.formats import sparse_conv
+from onnxcomp.runtime import session as runtime
+from tests.runtime.conftest import LIBRARY_VARIABLE
+from tests.runtime.sparse_models import random_case, sparse_model
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+SYSTEM_LIBRARIES = ("libc.so", "ld-linux")  # the loader is a part of the C library
+
+
+def test_form_names_are_known() -> None:
+    """Every operator that the format defines has a kernel: without a body, a session fails on an unknown name."""
+    for op, epilogue in sparse_conv.EPILOGUES.items():
+        case = random_case((2, 2, 1, 1), (1, 2, 4, 4))
+        case.epilogue = epilogue
+        case.attributes = dict.fromkeys(sparse_conv.ACTIVATIONS[epilogue.activation], 0.5)
+        case.z = case.x if epilogue.residual else None
+        model = sparse_model(case)
+        del model.functions[:]
+        assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].name == "Y", op
+
+
+def test_kernel_is_used_though_the_file_has_a_body(tmp_path: Path) -> None:
+    case = random_case((8, 6, 3, 3), (1, 6, 14, 14))
+    session = runtime.session(sparse_model(case).SerializeToString(), threads=1, profile=tmp_path / "profile")
+    runtime.run(session, case.feed)
+    profile = Path(session.end_profiling()).read_text()
+    assert "SparseConv" in profile
+    assert '"op_name" : "Conv"' not in profile
+
+
+def test_registering_twice_through_the_helper_is_harmless() -> None:
+    options = runtime.register(runtime.register(ort.SessionOptions()))
+    model = sparse_model(random_case((2, 2, 1, 1), (1, 2, 4, 4)))
+    assert ort.InferenceSession(model.SerializeToString(), options).get_outputs()[0].shape == [1, 2, 4, 4]
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="binutils' nm is not installed")
+def test_one_symbol_is_exported() -> None:
+    symbols = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", runtime.library_path()], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert symbols[2::3] == ["RegisterCustomOps"]
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="binutils' readelf is not installed")
+@pytest.mark.skipif(LIBRARY_VARIABLE in os.environ, reason="a sanitized library needs the sanitizers")
+def test_only_the_c_library_is_needed() -> None:
+    dynamic = subprocess.run(
+        ["readelf", "--dynamic", runtime.library_path()], capture_output=True, text=True, check=True
+    ).stdout
+    needed = [line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line]
+    assert needed
+    assert [name for name in needed if not name.startswith(SYSTEM_LIBRARIES)] == []
+
+
+def pytest_in_subprocess(environment: dict[str, str], *tests: str) -> None:
+    """Run tests of this folder in a process of their own; their output is the failure's."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(FOLDER / test) for test in tests)]
+    result = subprocess.run(
+        command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, f"{environment}\n{result.stdout}\n{result.stderr}"
+    assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
+def test_every_instruction_set(isa: str) -> None:
+    """Where the CPU has less than `isa`, the best it has is tested again."""
+    pytest_in_subprocess({"ONNXCOMP_ISA": isa}, "test_sparse_conv.py")
+
+
+def test_unknown_instruction_set_is_refused() -> None:
+    code = "from onnxcomp.runtime.session import register; import onnxruntime; register(onnxruntime.SessionOptions())"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | {"ONNXCOMP_ISA": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "ONNXCOMP_ISA is 'sse9': use avx512, avx2 or portable" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def sanitized_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library under AddressSanitizer and UndefinedBehaviorSanitizer, built here."""
+    compiler, cmake = shutil.which("g++"), shutil.which("cmake")
+    if compiler is None or cmake is None:
+        pytest.skip("building the sanitized library needs g++ and cmake")
+    if not Path(sanitizer_runtime("libasan.so")).is_absolute():
+        pytest.skip("g++ has no AddressSanitizer")
+    build = tmp_path_factory.mktemp("sanitized")
+    configure = [cmake, "-S", REPOSITORY, "-B", build, "-DONNXCOMP_SANITIZE=ON", f"-DCMAKE_CXX_COMPILER={compiler}"]
+    for command in (configure, [cmake, "--build", build, "--target", "onnxcomp"]):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+    return build / runtime.LIBRARY
+
+
+def sanitizer_runtime(name: str) -> str:
+    """The path of a sanitizer's library; its bare name where the compiler has none."""
+    command = ["g++", f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.skipif(LIBRARY_VARIABLE in os.environ, reason="this is the sanitized run")
+def test_memory_is_safe_on_hostile_and_valid_models(sanitized_library: Path) -> None:
+    environment = {
+        LIBRARY_VARIABLE: str(sanitized_library),
+        "LD_PRELOAD": f"{sanitizer_runtime('libasan.so')} {sanitizer_runtime('libubsan.so')}",
+        # Python and ONNX Runtime keep memory until they end, and one test asks for more than there is.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    pytest_in_subprocess(environment, "test_hostile_models.py", "test_sparse_conv.py", "test_shape_inference.py")
