@@ -13,8 +13,9 @@ def summary(report: Report) -> str:
     if latency.before_ms is None:
         return f"{parts[0]}, nothing rewritten"
     pace = f"{latency.speedup:.2f}x faster" if latency.speedup >= 1.03 else "as fast as before"
-    errors = [output["rel_l2"] for output in report.verify["outputs"] if output["rel_l2"] is not None]
-    return f"{parts[0]}, {pace} on {count(latency.threads, 'thread')}, outputs equal to {max(errors, default=0.0):.0e}"
+    error = max((output["rel_l2"] or 0.0 for output in report.verify["outputs"]), default=0.0)
+    equal = f"outputs equal to {error:.0e}" if error else "outputs the same"
+    return f"{parts[0]}, {pace} on {count(latency.threads, 'thread')}, {equal}"
 
 
 def size(bytes_: int) -> str:

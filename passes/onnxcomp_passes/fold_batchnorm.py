@@ -22,8 +22,6 @@ from onnxcomp.fragment import Fragment, to_proto
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 
-_SMALL_BYTES = 65_536  # a computed weight up to this size may be stored
-
 
 class FoldBatchnorm(Pass):
     """Fold an inference BatchNormalization into the convolution before it."""
@@ -84,8 +82,7 @@ def _site(graph: Model, node: gs.Node) -> Site | Declined:
         if value is None and not tensor.is_empty():
             return Declined(name, why_unknown(graph, tensor))
     weight = conv.inputs[1]
-    value = graph.constant(weight)
-    if value is not None and value.nbytes > _SMALL_BYTES and graph.stored_bytes(weight) is None:
+    if graph.stored_bytes(weight) is None:
         return Declined(name, f"'{weight.name}' is a constant expression: folding would store it whole")
     if len(weight.outputs) != 1 or graph.is_captured(weight):
         return Declined(name, f"'{weight.name}' is shared with other nodes")

@@ -29,7 +29,8 @@ def test_a_changed_attribute_changes_that_attribute_alone() -> None:
 
 def test_an_attribute_changed_in_place_is_noticed() -> None:
     proto = parser.parse_model(
-        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,8,8] x) => (y) { y = MaxPool <kernel_shape = [2, 2]> (x) }'
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 2, 8, 8] x) => (y) { y = MaxPool <kernel_shape = [2, 2]> (x) }"""
     )
     model = Model.from_proto(proto)
     model.graph.nodes[0].attrs["kernel_shape"][1] = 3
@@ -138,7 +139,8 @@ def test_the_old_initializer_goes_when_another_tensor_takes_its_name() -> None:
 
 def test_ir_3_lists_every_initializer_as_an_input() -> None:
     proto = parser.parse_model(
-        '<ir_version: 3, opset_import: ["" : 9]> g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { y = Add (x, w) }'
+        """<ir_version: 3, opset_import: ["" : 9]>
+        g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { y = Add (x, w) }"""
     )
     model = Model.from_proto(proto)
     assert [tensor.name for tensor in model.graph.inputs] == ["x"]

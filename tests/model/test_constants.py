@@ -106,7 +106,8 @@ def test_long_chains_end_soon() -> None:
 
 
 def test_an_overridable_initializer_is_not_known_and_is_an_input() -> None:
-    text = '<ir_version: {}, opset_import: ["" : 9]> g (float[2] x, float[2] w) => (y) <float[2] w = {{1, 2}}> {{ y = Add (x, w) }}'
+    text = """<ir_version: {}, opset_import: ["" : 9]>
+        g (float[2] x, float[2] w) => (y) <float[2] w = {{1, 2}}> {{ y = Add (x, w) }}"""
     model = Model.from_proto(parser.parse_model(text.format(4)))
     weight = model.graph.nodes[0].inputs[1]
     assert isinstance(weight, gs.Variable)
@@ -158,7 +159,8 @@ def test_a_sparse_index_out_of_range_is_an_error() -> None:
 
 
 def test_bytes_stored() -> None:
-    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (y) {_W} {{ c = Constant <value_ints = [1, 2]> () y = Reshape (w, c) }}'
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2] x) => (y) {_W} {{ c = Constant <value_ints = [1, 2]> () y = Reshape (w, c) }}"""
     model = Model.from_proto(parser.parse_model(text))
     sizes = {name: model.stored_bytes(tensor) for name, tensor in model.graph.tensors().items()}
     assert sizes == {"x": None, "w": 24, "c": 16, "y": None}
@@ -166,9 +168,8 @@ def test_bytes_stored() -> None:
 
 
 def test_an_array_of_a_pass_is_known_and_stays_the_pass_own() -> None:
-    model = Model.from_proto(
-        parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g () => (y) {_W} {{ y = Abs (w) }}')
-    )
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g () => (y) {_W} {{ y = Abs (w) }}'
+    model = Model.from_proto(parser.parse_model(text))
     array = np.ones((2, 3), np.float32)
     model.graph.nodes[0].inputs[0] = gs.Constant("new", array)
     value = model.constant(model.graph.nodes[0].inputs[0])

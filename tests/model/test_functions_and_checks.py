@@ -62,7 +62,8 @@ def test_a_new_body_of_the_same_signature_replaces_the_old() -> None:
 
 def test_inference_fills_in_inner_tensors_and_is_not_saved() -> None:
     proto = parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 3, 8, 8] x) => (float[N, M] y) <float[2, 3, 3, 3] w = {}>
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 3, 8, 8] x) => (float[N, M] y) <float[2, 3, 3, 3] w = {}>
         { a = Conv (x, w) b = Relu (a) y = Flatten (b) }""".replace("{}", "{" + ", ".join(["1"] * 54) + "}")
     )
     model = Model.from_proto(proto)

@@ -65,9 +65,10 @@ def test_only_the_c_library_is_needed() -> None:
     assert [name for name in needed if not name.startswith(SYSTEM_LIBRARIES)] == []
 
 
-def pytest_in_subprocess(environment: dict[str, str], *tests: str) -> None:
-    """Run tests of this folder in a process of their own; their output is the failure's."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(FOLDER / test) for test in tests)]
+def pytest_in_subprocess(environment: dict[str, str], *tests: str, but: str = "none") -> None:
+    """Run tests of this folder, except those named like `but`, in a process of their own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", f"not ({but})"]
+    command += [str(FOLDER / test) for test in tests]
     result = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=False
     )
@@ -122,8 +123,11 @@ def test_memory_is_safe_on_hostile_and_valid_models(sanitized_library: Path) -> 
     environment = {
         LIBRARY_VARIABLE: str(sanitized_library),
         "LD_PRELOAD": f"{sanitizer_runtime('libasan.so')} {sanitizer_runtime('libubsan.so')}",
-        # Python and ONNX Runtime keep memory until they end, and one test asks for more than there is.
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python and ONNX Runtime keep memory until they end
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    pytest_in_subprocess(environment, "test_hostile_models.py", "test_sparse_conv.py", "test_shape_inference.py")
+    # AddressSanitizer's operator new ends the process where ONNX Runtime counts on an exception.
+    but = "test_output_too_large_for_memory_is_refused"
+    pytest_in_subprocess(
+        environment, "test_hostile_models.py", "test_sparse_conv.py", "test_shape_inference.py", but=but
+    )

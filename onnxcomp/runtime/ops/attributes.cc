@@ -111,8 +111,9 @@ bool ShapeInferenceAttributes::read(const char* name, std::vector<int64_t>& valu
 
 bool ShapeInferenceAttributes::read(const char* name, std::string& value) const {
   const auto data = bytes(name, ORT_OP_ATTR_STRING);
-  if (!data || data->empty()) return false;
-  value.assign(data->data(), data->size() - 1);
+  if (!data) return false;
+  value.assign(data->data(), data->size());
+  if (!value.empty() && value.back() == '\0') value.pop_back();  // some versions count the terminating zero
   return true;
 }
 
