@@ -8,16 +8,22 @@ from pathlib import Path
 
 from onnxcomp.errors import OnnxcompError
 from onnxcomp.model import Model
+from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp.pass_manager import PassManager
 from onnxcomp.pipeline import Result, optimize
 from onnxcomp.runtime.session import library_path, register, session
 from onnxcomp.version import VERSION as __version__
 
 __all__ = [
+    "Candidate",
+    "Declined",
     "Model",
     "OnnxcompError",
+    "Pass",
     "PassManager",
+    "PassOptions",
     "Result",
+    "Site",
     "__version__",
     "library_path",
     "load",

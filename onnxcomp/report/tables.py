@@ -15,7 +15,7 @@ from onnxcomp.bench import BenchResult
 from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.inspection import Inspection
 from onnxcomp.pass_manager import Progress as Tell
-from onnxcomp.report.schema import LayerSection, Report
+from onnxcomp.report.schema import Report
 from onnxcomp.report.text import count, pair, size, summary
 from onnxcomp.verify import Comparison
 
@@ -47,28 +47,31 @@ def print_report(report: Report, target: Path | None) -> None:
     for one in report.passes:
         if one.changed and one.name not in {layer.method for layer in report.layers}:
             console.print(Text(f"{one.name}: {count(one.changed, 'node')} rewritten"))
+    _print_reasons(report, console)
     for note in report.notes:
         console.print(Text(f"note: {note}", style="yellow"))
     console.print(Text(f"{target or 'dry run, nothing written'}: {summary(report)}", style="bold"))
 
 
 def _layer_table(report: Report) -> Table:
-    table = _table("layer", "weight", "method", ">kB", ">ms", "reason")
+    table = _table("layer", "method", ">kB", ">ms")
     for layer in report.layers:
         table.add_row(
             _text(layer.name),
-            "x".join(map(str, layer.shape)),
             layer.method,
             pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
             pair(layer.ms, lambda ms: f"{ms:.3f}"),
-            _text(_reason(layer)),
         )
     return table
 
 
-def _reason(layer: LayerSection) -> str:
-    """Why a layer is dense: what the first pass that could have changed it said. The JSON has them all."""
-    return "" if layer.method != "dense" or not layer.reasons else layer.reasons[0]
+def _print_reasons(report: Report, console: Console) -> None:
+    """Why layers stayed dense: what the first pass that could have changed each said. The JSON has all of it."""
+    stayed = [layer for layer in report.layers if layer.method == "dense" and layer.reasons]
+    if stayed:
+        console.print(Text("left as they were:"))
+    for layer in stayed:
+        console.print(_text(f"  {layer.name}: {layer.reasons[0]}"))
 
 
 def print_inspection(inspection: Inspection) -> None:
@@ -170,11 +173,11 @@ def print_host(profile: HostProfile) -> None:
 
 
 def _table(*headers: str) -> Table:
-    """A table whose headers may start with ">" for columns of figures."""
+    """A table whose headers may start with ">" for columns of figures; text folds, so that nothing is cut off."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         right = header.startswith(">")
-        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
+        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
     return table
 
 

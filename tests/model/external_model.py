@@ -15,7 +15,7 @@ WEIGHTS = {
 def external_model() -> tuple[ModelProto, bytes]:
     """y = x * first * second + bias, the two matrices external in "weights.bin"; `bias` is not. The data too.
 
-    The second tensor has an offset and a length, the first neither; both have a key that the standard does not know.
+    The second tensor has an offset and a length, the first neither.
     """
     data = b"".join(weight.tobytes() for weight in WEIGHTS.values())
     tensors = [numpy_helper.from_array(np.ones(32, np.float32), "bias")]
@@ -23,7 +23,7 @@ def external_model() -> tuple[ModelProto, bytes]:
     for name, weight in WEIGHTS.items():
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=weight.shape, doc_string=f"the {name}")
         tensor.data_location = TensorProto.EXTERNAL
-        entries = {"location": "weights.bin", "custom": "kept", "checksum": "0" * 40}
+        entries = {"location": "weights.bin", "checksum": "0" * 40}
         if offset:
             entries |= {"offset": str(offset), "length": str(weight.nbytes)}
         for key, value in entries.items():

@@ -32,8 +32,8 @@ def test_what_was_external_stays_so_and_nothing_else_changes(tmp_path: Path) -> 
     [data] = out.parent.glob("*.data")
     assert data.name.startswith("out.onnx.")
     assert _entries(out) == {
-        "first": {"location": data.name, "offset": "0", "length": "8192", "custom": "kept"},
-        "second": {"location": data.name, "offset": "8192", "length": "8192", "custom": "kept"},
+        "first": {"location": data.name, "offset": "0", "length": "8192"},
+        "second": {"location": data.name, "offset": "8192", "length": "8192"},
     }
     assert embedded(out) == embedded(source)
     before, after = (onnx.load(path, load_external_data=False) for path in (source, out))
@@ -41,6 +41,15 @@ def test_what_was_external_stays_so_and_nothing_else_changes(tmp_path: Path) -> 
         for tensor in proto.graph.initializer:
             tensor.ClearField("external_data")
     assert before == after
+
+
+def test_keys_that_nobody_knows_stay(tmp_path: Path) -> None:
+    source = write(tmp_path)
+    proto = onnx.load(source, load_external_data=False)
+    proto.graph.initializer[1].external_data.add(key="custom", value="kept")
+    source.write_bytes(proto.SerializeToString())
+    Model.load(source).save(tmp_path / "out.onnx")
+    assert _entries(tmp_path / "out.onnx")["first"]["custom"] == "kept"
 
 
 def test_tensors_are_aligned_to_pages(tmp_path: Path) -> None:

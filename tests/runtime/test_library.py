@@ -105,8 +105,9 @@ def sanitized_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not Path(sanitizer_runtime("libasan.so")).is_absolute():
         pytest.skip("g++ has no AddressSanitizer")
     build = tmp_path_factory.mktemp("sanitized")
-    configure = [cmake, "-S", REPOSITORY, "-B", build, "-DONNXCOMP_SANITIZE=ON", f"-DCMAKE_CXX_COMPILER={compiler}"]
-    for command in (configure, [cmake, "--build", build, "--target", "onnxcomp"]):
+    options = ["-DONNXCOMP_SANITIZE=ON", f"-DCMAKE_CXX_COMPILER={compiler}"]
+    configure = [cmake, "-S", str(REPOSITORY), "-B", str(build), *options]
+    for command in (configure, [cmake, "--build", str(build), "--target", "onnxcomp"]):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
     return build / runtime.LIBRARY

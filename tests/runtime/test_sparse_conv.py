@@ -22,6 +22,8 @@ CASES: dict[str, Case] = {
     "depthwise": random_case((10, 1, 3, 3), (1, 10, 19, 19), group=10, pads=[1, 1, 1, 1], density=0.8),
     "SAME_UPPER": random_case((5, 4, 4, 4), (1, 4, 15, 16), auto_pad="SAME_UPPER", strides=[2, 3]),
     "SAME_LOWER": random_case((5, 4, 4, 4), (1, 4, 15, 16), auto_pad="SAME_LOWER", strides=[2, 3]),
+    "SAME_UPPER, cropped": random_case((5, 4, 1, 1), (1, 4, 15, 16), auto_pad="SAME_UPPER", strides=[4, 5]),
+    "SAME_LOWER, cropped": random_case((5, 4, 1, 1), (1, 4, 15, 16), auto_pad="SAME_LOWER", strides=[4, 5]),
     "VALID": random_case((5, 4, 4, 4), (1, 4, 15, 16), auto_pad="VALID", kernel_shape=[4, 4]),
     "1x1": random_case((32, 48, 1, 1), (1, 48, 14, 14)),
     "1x1, aligned": random_case((32, 300, 1, 1), (1, 300, 28, 28), density=0.1),

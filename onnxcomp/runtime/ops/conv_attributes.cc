@@ -81,7 +81,8 @@ ConvAttributes::Extent ConvAttributes::extent(size_t axis, int64_t size) const {
   const ConvAxis& a = axes[axis];
   if (auto_pad == AutoPad::same_upper || auto_pad == AutoPad::same_lower) {
     const int64_t outputs = (size + a.stride - 1) / a.stride;
-    const int64_t padding = std::max<int64_t>((outputs - 1) * a.stride + a.extent() - size, 0);
+    // Negative where the stride skips more than the kernel covers: the runtime's own Conv then crops, and so do we.
+    const int64_t padding = (outputs - 1) * a.stride + a.extent() - size;
     return {(padding + (auto_pad == AutoPad::same_lower)) / 2, outputs};
   }
   const bool padded = auto_pad == AutoPad::notset;
