@@ -25,6 +25,14 @@ class Inspection:
         """The object that `inspect --json` writes."""
         return {"schema": SCHEMA, "path": str(self.path), "layers": [self._layer(layer) for layer in self.layers]}
 
+    def by_pass(self) -> dict[str, list[str]]:
+        """Names of the layers each pass could act on."""
+        found: dict[str, list[str]] = {}
+        for layer in self.layers:
+            for name in self.methods.get(layer.key, ()):
+                found.setdefault(name, []).append(layer.name)
+        return found
+
     def _layer(self, layer: Layer) -> dict[str, Any]:
         zeros = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
         return {**asdict(layer), "zeros": zeros, "methods": list(self.methods.get(layer.key, ()))}

@@ -75,8 +75,9 @@ def _print_reasons(report: Report, console: Console) -> None:
 
 
 def print_inspection(inspection: Inspection) -> None:
-    """The layers."""
-    table = _table("layer", "op", "weight", ">MMAC", ">parameters", ">zeros", "structure", "could apply")
+    """The layers, then for each pass where it could act."""
+    console = _console()
+    table = _table("layer", "op", "weight", ">MMAC", ">parameters", ">zeros", "structure")
     for layer in inspection.layers:
         share = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
         table.add_row(
@@ -87,9 +88,10 @@ def print_inspection(inspection: Inspection) -> None:
             f"{layer.parameters:,}",
             f"{share:.1%}",
             layer.structure,
-            ", ".join(inspection.methods.get(layer.key, ())),
         )
-    _console().print(table)
+    console.print(table)
+    for name, layers in inspection.by_pass().items():
+        console.print(_text(f"{name} could apply to {count(len(layers), 'layer')}: {', '.join(layers)}"))
 
 
 def print_comparison(comparison: Comparison) -> None:
