@@ -122,7 +122,7 @@ def optimize(
         result = commands.optimize(source, target, report=report, progress=tell, **options)
     _write_json(json_path, result.report.to_json())
     if not quiet:
-        tables.print_report(result.report, target)
+        tables.print_report(result.report, None if options["dry_run"] else target)
     return result.report.exit
 
 

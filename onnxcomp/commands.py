@@ -5,6 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
 from onnxcomp import pipeline
 from onnxcomp import verify as verification
 from onnxcomp.bench import BenchResult
@@ -96,10 +99,15 @@ def _tell(progress: Progress, what: str) -> None:
 
 def _describe(kind: type[Pass]) -> dict[str, Any]:
     options = [
-        {"name": name, "type": _type_name(field.annotation), "default": field.default, "description": field.description}
+        {"name": name, "type": _type_name(field.annotation), "default": _default(field), "description": field.description}
         for name, field in kind.Options.model_fields.items()
     ]
     return {"name": kind.name, "summary": kind.summary, "portable": kind.portable, "options": options}
+
+
+def _default(field: FieldInfo) -> Any:
+    """As JSON has it; None for an option that must be given."""
+    return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
 
 
 def _type_name(annotation: Any) -> str:

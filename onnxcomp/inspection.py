@@ -7,6 +7,7 @@ from typing import Any
 from onnxcomp.analysis import Layer, layers_of
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context
+from onnxcomp.errors import PassError
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass, Site
 
@@ -39,13 +40,21 @@ class Inspection:
 
 
 def inspect_model(model: Model, context: Context, path: Path) -> Inspection:
-    """Inspect `model`. Nothing is measured and nothing changed: each pass is only asked where it could act."""
+    """Inspect `model`. Nothing is measured and nothing changed: each pass is only asked where it could act.
+
+    A pass with options that must be given is not asked: it depends on them. PassError names a pass that fails.
+    """
     methods: dict[str, tuple[str, ...]] = {}
     for name, kind in installed().items():
+        if any(option.is_required() for option in kind.Options.model_fields.values()):
+            continue
         for key in _keys(kind(), model.clone()):
             methods[key] = (*methods.get(key, ()), name)
     return Inspection(path, tuple(layers_of(model, context.shapes)), methods)
 
 
 def _keys(one: Pass, model: Model) -> list[str]:
-    return [found.key for found in one.match(model) if isinstance(found, Site)]
+    try:
+        return [found.key for found in one.match(model) if isinstance(found, Site)]
+    except Exception as error:
+        raise PassError(f"pass {one.name} failed: {type(error).__name__}: {error}") from error

@@ -70,9 +70,11 @@ def optimize(
     where a gain was required. A missed budget is no exception: the best is saved and `report.exit` is 3.
     """
     settings = Settings.of(**options)
+    plan = Plan.read(settings.replay) if settings.replay else None
+    if plan and plan.portable:
+        settings = settings.model_copy(update={"portable": True})
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
     tell = progress or (lambda *_: None)
-    plan = Plan.read(settings.replay) if settings.replay else None
     manager = PassManager.parse(plan.passes if plan else settings.pipeline).fit(portable=settings.portable)
 
     tell("load", 0, 1)

@@ -1,6 +1,7 @@
 """What a run of `optimize` was asked for."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ DEFAULT_MAX_ERROR = 1e-3
 class Settings(BaseModel):
     """Options of `optimize`, named as on the command line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     passes: str = "auto"
     data: Any = None
@@ -92,6 +93,6 @@ def _size(text: str, whole: int) -> int:
         number = float(digits)
     except ValueError:
         number = -1
-    if number <= 0 or (unit != "%" and unit not in _UNITS):
+    if not 0 < number < inf or (unit != "%" and unit not in _UNITS):
         raise ValueError(f"'{text}' is not a size; write bytes (800000, 2MB) or a share of the input (40%)")
     return int(number * whole / 100 if unit == "%" else number * _UNITS[unit])

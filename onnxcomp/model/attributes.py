@@ -148,7 +148,7 @@ def export_attribute(name: str, value: Any, op: str) -> AttributeProto:
             case _:
                 return helper.make_attribute(name, _message(value))
     except (TypeError, ValueError, KeyError, onnx.defs.SchemaError) as error:
-        raise PassError(f"attribute '{name}' of a {op} node cannot be stored: {error}") from error
+        raise PassError(f"attribute {name!r} of a {op} node cannot be stored: {error}") from error
 
 
 def _message(value: Any) -> Any:

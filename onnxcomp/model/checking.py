@@ -21,7 +21,7 @@ class Port:
     shape: tuple[int | str | None, ...] | None
 
     def __str__(self) -> str:
-        return f"'{self.name}' {self.dtype or self.kind}{list(self.shape or ())}"
+        return f"{self.name!r} {self.dtype or self.kind}{list(self.shape or ())}"
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,8 @@ class Exporter:
                 self._lifted[name] = value_info(name, values)
                 return
         proto.graph.node.append(export_node(node))
+        if hasattr(node, "origin") and node.origin.domain == node.domain:
+            return
         if node.domain and all(entry.domain != node.domain for entry in proto.opset_import):
             proto.opset_import.add(domain=node.domain, version=1)
 
@@ -168,15 +170,17 @@ class Exporter:
     def _set_interface(self) -> None:
         """Inputs and outputs as the file declares them, less those that are gone, plus those that are new."""
         loaded, graph = self._parts.shell.graph, self._export.proto.graph
+        known = {value.name for value in loaded.input}
         inputs = {tensor.name: _declared(tensor) for tensor in self._parts.graph.inputs}
         if self._export.proto.ir_version < FIRST_IR_WITH_DEFAULTS:
             inputs.update(
-                (tensor.name, value_info(tensor.name, current_values(tensor))) for tensor in self._initializers
+                (tensor.name, value_info(tensor.name, current_values(tensor)))
+                for tensor in self._initializers
+                if tensor.name in known or tensor.name not in self._parts.names
             )
         inputs.update((name, value) for name, value in self._lifted.items() if name not in inputs)
         graph.ClearField("input")
         graph.input.extend(value for value in loaded.input if value.name in inputs)
-        known = {value.name for value in loaded.input}
         graph.input.extend(value for name, value in inputs.items() if name not in known)
 
         outputs = {value.name: value for value in loaded.output}

@@ -26,7 +26,7 @@ class DataFile:
         self.path = path
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"external data '{path}' is not a regular file")
+            raise ModelError(f"external data {str(path)!r} is not a regular file")
         self.size_bytes = status.st_size
         self._identity = _identity(status)
         self._held: int | None = None
@@ -44,12 +44,12 @@ class DataFile:
             while length:
                 chunk = os.pread(descriptor, min(length, _CHUNK_BYTES), offset)
                 if not chunk:
-                    raise ModelError(f"external data '{self.path}' ends before byte {offset + length}")
+                    raise ModelError(f"external data {str(self.path)!r} ends before byte {offset + length}")
                 yield chunk
                 offset += len(chunk)
                 length -= len(chunk)
         except OSError as error:
-            raise ModelError(f"cannot read external data '{self.path}': {error.strerror}") from error
+            raise ModelError(f"cannot read external data {str(self.path)!r}: {error.strerror}") from error
         finally:
             if descriptor != self._held:
                 os.close(descriptor)
@@ -58,10 +58,10 @@ class DataFile:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise ModelError(f"cannot read external data '{self.path}': {error.strerror}") from error
+            raise ModelError(f"cannot read external data {str(self.path)!r}: {error.strerror}") from error
         if _identity(os.fstat(descriptor)) != self._identity:
             os.close(descriptor)
-            raise ModelError(f"external data '{self.path}' was changed after the model was loaded; load it again")
+            raise ModelError(f"external data {str(self.path)!r} was changed after the model was loaded; load it again")
         return descriptor
 
 
@@ -108,7 +108,7 @@ class DataFolder:
 
         Raises ModelError where the file is missing, too short or outside the folder, or the entries are wrong.
         """
-        where = f"tensor '{tensor.name}'"
+        where = f"tensor {tensor.name!r}"
         entries = {entry.key: entry.value for entry in tensor.external_data}
         offset = _number(entries.get("offset", "0"), f"{where}: external data offset")
         length = _number(entries.get("length", str(expected_bytes)), f"{where}: external data length")
@@ -119,33 +119,36 @@ class DataFolder:
         file = self._file(entries.get("location", ""), where)
         if offset + length > file.size_bytes:
             raise ModelError(
-                f"{where}: external data '{file.path}' is truncated: {offset + length} bytes needed, "
+                f"{where}: external data {str(file.path)!r} is truncated: {offset + length} bytes needed, "
                 f"it has {file.size_bytes}"
             )
         return Span(file, offset, length)
 
     def _file(self, location: str, where: str) -> DataFile:
         if location not in self._files:
-            self._files[location] = DataFile(self._resolve(location, where))
+            try:
+                self._files[location] = DataFile(self._resolve(location, where))
+            except OSError as error:
+                raise ModelError(f"{where}: external data {location[:80]!r}: {error.strerror}") from error
         return self._files[location]
 
     def _resolve(self, location: str, where: str) -> Path:
         if self._path is None:
-            raise ModelError(f"{where} is external data ('{location}'): load the model from its file")
+            raise ModelError(f"{where} is external data ({location!r}): load the model from its file")
         if not location or "\0" in location:
             raise ModelError(f"{where}: external data without a proper location")
         path = (self._path / location).resolve()
         if not path.is_relative_to(self._path):
             raise ModelError(
-                f"{where}: external data '{location}' is outside the model's folder '{self._path}'; copy it in there"
+                f"{where}: external data {location!r} is outside the model's folder {str(self._path)!r}; copy it there"
             )
         if not path.exists():
-            raise ModelError(f"{where}: external data '{location}' is missing from '{self._path}'")
+            raise ModelError(f"{where}: external data {location!r} is missing from {str(self._path)!r}")
         return path
 
 
 def _number(text: str, what: str) -> int:
     # 20 digits hold any 64-bit number; int() of a longer text could take long.
     if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise ModelError(f"{what} is '{text[:40]}', not a number of bytes")
+        raise ModelError(f"{what} is {text[:40]!r}, not a number of bytes")
     return int(text)

@@ -14,7 +14,7 @@ from onnxcomp.errors import ModelError
 from onnxcomp.model import attributes
 from onnxcomp.model.external import DataFolder
 from onnxcomp.model.stored import Stored, StoredSparse
-from onnxcomp.model.tensors import dimensions, numpy_type
+from onnxcomp.model.tensors import check_text, dimensions, numpy_type
 
 FIRST_IR_WITH_DEFAULTS = 4  # before, initializers had to be listed as inputs and were constants all the same
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -26,6 +26,7 @@ def variable(value: ValueInfoProto) -> gs.Variable:
     dtype, shape = None, None
     if kind == "tensor_type":
         dtype, shape = numpy_type(value.type.tensor_type.elem_type), dimensions(value.type.tensor_type)
+        check_text(*(shape or ()))
     return gs.Variable(value.name, dtype, shape, type=kind)
 
 
@@ -70,7 +71,7 @@ class Importer:
             has_default = overridable and name in listed
             tensor = listed[name] if has_default else gs.Constant(name, values)
             if any(tensor is other for other in self.initializers):
-                raise ModelError(f"tensor '{name}' has two initializers; each may have only one")
+                raise ModelError(f"tensor {name!r} has two initializers; each may have only one")
             tensor.origin = values
             self.initializers.append(tensor)
             if not has_default:
@@ -87,15 +88,16 @@ class Importer:
             yield sparse.values.name, StoredSparse(sparse, self._folder)
 
     def _define(self, tensor: gs.Tensor, maker: str) -> None:
+        check_text(tensor.name)
         if tensor.name in self._tensors:
-            raise ModelError(f"tensor '{tensor.name}' has two sources, one of them {maker}; each may have only one")
+            raise ModelError(f"tensor {tensor.name!r} has two sources, one of them {maker}; each may have only one")
         self._tensors[tensor.name] = tensor
 
     def _tensor(self, name: str, reader: str) -> gs.Tensor:
         if not name:
             return gs.Variable.empty()
         if name not in self._tensors:
-            raise ModelError(f"tensor '{name}', read by {reader}, is not made by any node, input or initializer")
+            raise ModelError(f"tensor {name!r}, read by {reader}, is not made by any node, input or initializer")
         return self._tensors[name]
 
     def _import_node(self, proto: NodeProto) -> gs.Node:
@@ -104,6 +106,7 @@ class Importer:
 
 def import_node(proto: NodeProto, folder: DataFolder, tensor: Callable[[str], gs.Tensor]) -> gs.Node:
     """A node that remembers `proto`, connected to the tensors that `tensor` finds by name."""
+    check_text(proto.op_type, proto.name, proto.domain, *(attribute.name for attribute in proto.attribute))
     node = gs.Node(
         proto.op_type,
         proto.name,
@@ -119,8 +122,8 @@ def import_node(proto: NodeProto, folder: DataFolder, tensor: Callable[[str], gs
 def label(node: NodeProto | gs.Node) -> str:
     """How messages call a node: by its name, or by its first output where it has none."""
     if isinstance(node, NodeProto):
-        return f"'{node.name or next(iter(node.output), '')}' ({node.op_type})"
-    return f"'{node.name or next((tensor.name for tensor in node.outputs), '')}' ({node.op})"
+        return f"{node.name or next(iter(node.output), '')!r} ({node.op_type})"
+    return f"{node.name or next((tensor.name for tensor in node.outputs), '')!r} ({node.op})"
 
 
 def default_opset(model: ModelProto) -> int:

@@ -27,7 +27,7 @@ from onnxcomp.model import (
 from onnxcomp.model.exporter import Export, Exporter, Parts
 from onnxcomp.model.external import DataFolder
 from onnxcomp.model.importer import DEFAULT_DOMAINS, Importer, default_opset
-from onnxcomp.model.reading import MAX_PROTO_BYTES, check_header, read_proto
+from onnxcomp.model.reading import MAX_PROTO_BYTES, copy_proto, read_proto
 
 _LIFT_FROM_BYTES = 1024
 _EXTERNAL_FROM_BYTES = 1024
@@ -64,10 +64,7 @@ class Model:
     @classmethod
     def from_proto(cls, proto: ModelProto, base_dir: Path | None = None) -> "Model":
         """A model from a copy of `proto`, whose external data, if any, lies in `base_dir`. Raises as `load` does."""
-        copy = ModelProto()
-        copy.CopyFrom(proto)
-        check_header(copy)
-        return cls._adopt(copy, base_dir, None)
+        return cls._adopt(copy_proto(proto), base_dir, None)
 
     @classmethod
     def _adopt(cls, proto: ModelProto, base_dir: Path | None, source: Path | None) -> "Model":
@@ -132,7 +129,7 @@ class Model:
         return Exporter(self._parts, lift_from=_LIFT_FROM_BYTES).run().embed()
 
     def size_bytes(self) -> int:
-        """Bytes that `save` would write: the file and its external data."""
+        """Bytes that `save` would write, file and external data; nearly, for the name of the data is not known."""
         export = self._exported()
         return int(export.proto.ByteSize()) + saving.data_bytes(export)
 

@@ -100,7 +100,7 @@ def rename_captured(body: GraphProto, renames: Mapping[str, str]) -> None:
     renames = {old: new for old, new in renames.items() if old not in local}
     for new in renames.values():
         if new in local:
-            raise ModelError(f"cannot rename a tensor to '{new}': the subgraph '{body.name}' has one of that name")
+            raise ModelError(f"cannot rename a tensor to {new!r}: the subgraph {body.name!r} has one of that name")
     for node in body.node:
         for index, name in enumerate(node.input):
             node.input[index] = renames.get(name, name)

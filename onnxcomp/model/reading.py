@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from onnxcomp.errors import ModelError
@@ -33,16 +33,25 @@ def read_proto(path: Path) -> ModelProto:
     return _parse(content)
 
 
+def copy_proto(proto: ModelProto) -> ModelProto:
+    """A copy of `proto`. Raises ModelError where it could not be read from a file: too large or too deeply nested."""
+    try:
+        content = proto.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ModelError("larger than 2 GB, which no message can be: load the model from a file") from error
+    return _parse(content)
+
+
 def _parse(content: bytes) -> ModelProto:
     try:
         proto: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError("not an ONNX model, or a damaged one") from error
-    check_header(proto)
+    _check_header(proto)
     return proto
 
 
-def check_header(proto: ModelProto) -> None:
+def _check_header(proto: ModelProto) -> None:
     """Raise ModelError unless `proto` is a model of versions that this onnx knows."""
     if not (proto.ir_version and proto.HasField("graph")):
         raise ModelError("not an ONNX model, or a damaged one: it has no graph or no IR version")

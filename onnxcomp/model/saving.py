@@ -68,7 +68,7 @@ def _target(path: Path) -> Path:
     except (ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
         raise ModelError(f"cannot write {str(path)!r}: {error}") from error
     if not target.parent.is_dir():
-        raise ModelError(f"cannot write {path}: there is no folder '{target.parent}'; create it first")
+        raise ModelError(f"cannot write {path}: there is no folder {str(target.parent)!r}; create it first")
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise ModelError(f"cannot write {path}: it is not a regular file; name a file")
     return target

@@ -49,7 +49,7 @@ class Stored(LazyValues):  # type: ignore[misc]
                 raw = TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=bytes(self.span.read()))
                 values = numpy_helper.to_array(raw)
         except ValueError as error:
-            raise ModelError(f"tensor '{tensor.name}' cannot be read: {error}") from error
+            raise ModelError(f"tensor {tensor.name!r} cannot be read: {error}") from error
         values.flags.writeable = False
         return values
 
@@ -70,7 +70,7 @@ class StoredSparse(SparseValues):  # type: ignore[misc]
         """The dense values, read-only. Raises ModelError where indices are out of range or the result is over 1 GiB."""
         name = self.tensor.values.name
         if self.nbytes > _MAX_DENSIFIED_BYTES:
-            raise ModelError(f"sparse tensor '{name}' takes {self.nbytes} bytes when made dense, more than 1 GiB")
+            raise ModelError(f"sparse tensor {name!r} takes {self.nbytes} bytes when made dense, more than 1 GiB")
         dense = np.zeros(self.shape, self.dtype)
         values, indices = self.values.load().ravel(), self.indices.load()
         try:
@@ -80,6 +80,6 @@ class StoredSparse(SparseValues):  # type: ignore[misc]
                 raise ValueError("index out of range")
             dense.ravel()[indices] = values
         except (ValueError, IndexError, TypeError) as error:
-            raise ModelError(f"sparse tensor '{name}' cannot be read: {error}") from error
+            raise ModelError(f"sparse tensor {name!r} cannot be read: {error}") from error
         dense.flags.writeable = False
         return dense

@@ -56,13 +56,13 @@ def named_tensors(graph: gs.Graph) -> dict[str, gs.Tensor]:
     tensors = [*graph.inputs, *(t for node in graph.nodes for t in (*node.inputs, *node.outputs)), *graph.outputs]
     for tensor in tensors:
         if not tensor.is_empty() and result.setdefault(tensor.name, tensor) is not tensor:
-            raise ModelError(f"two different tensors are called '{tensor.name}'")
+            raise ModelError(f"two different tensors are called {tensor.name!r}")
     sources = Counter(tensor.name for node in graph.nodes for tensor in node.outputs)
     sources.update(tensor.name for tensor in graph.inputs)
     sources.update(name for name, tensor in result.items() if isinstance(tensor, gs.Constant))
     for name in result:
         if sources[name] != 1:
-            raise ModelError(f"tensor '{name}' has {sources[name] or 'no'} sources; each must have one")
+            raise ModelError(f"tensor {name!r} has {sources[name] or 'no'} sources; each must have one")
     return result
 
 

@@ -1,6 +1,6 @@
 """What a person reads in the terminal: tables that fit, plain text where the output is piped."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,11 @@ _PIPED_WIDTH = 160  # of a line where nobody's terminal sets one
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+    """Prints text as it is: names and descriptions from models and plug-ins are no markup."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
+    return console
 
 
 @contextmanager
@@ -141,14 +144,12 @@ def print_bench(result: BenchResult) -> None:
 
 
 def print_passes(listing: Mapping[str, Any]) -> None:
-    """Every pass and its options."""
-    table = _table("pass", "what it does", "option", "default", "meaning")
+    """Every pass, what it does, and its options with their defaults."""
+    console = _console()
     for one in listing["passes"]:
-        options: Sequence[Mapping[str, Any]] = one["options"] or [{"name": "", "default": "", "description": ""}]
-        for i, option in enumerate(options):
-            head = (one["name"], one["summary"]) if i == 0 else ("", "")
-            table.add_row(*head, option["name"], str(option["default"]), option["description"] or "")
-    _console().print(table)
+        console.print(Text.assemble((one["name"], "bold"), f": {one['summary']}"))
+        for option in one["options"]:
+            console.print(Text(f"    {option['name']}={option['default']}  {option['description']}"))
 
 
 def print_host(profile: HostProfile) -> None:

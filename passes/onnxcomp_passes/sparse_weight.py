@@ -16,7 +16,7 @@ from onnx import helper
 from pydantic import Field
 
 from onnxcomp.context import Context
-from onnxcomp.convolution import WEIGHTED, is_standard
+from onnxcomp.convolution import WEIGHTED, is_standard, label
 from onnxcomp.formats import bitmap, sparse_weight
 from onnxcomp.formats.functions import DOMAIN, MIN_OPSET
 from onnxcomp.fragment import Fragment, unique
@@ -42,18 +42,24 @@ class SparseWeight(Pass):
     options: SparseWeightOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every layer whose weight is an initializer; a weight that several layers share counts once, for all."""
+        """Every layer whose weight is an initializer; layers that share one are one site."""
         seen: set[int] = set()
         for node in list(graph.graph.nodes):
             if not is_standard(node, *WEIGHTED):
                 continue
             tensor = _weight(node)
-            if tensor is None or id(tensor) in seen:
+            if tensor is None:
+                yield Declined(label(node), "its weight is not an initializer")
+                continue
+            if id(tensor) in seen:
                 continue
             seen.add(id(tensor))
-            site = Site((node,))
+            layers = _readers(tensor, node)
             reason = self._why_not(graph, tensor)
-            yield Declined(site.name, reason) if reason else site
+            if reason:
+                yield from (Declined(label(layer), reason) for layer in layers)
+            else:
+                yield Site(layers)
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The weight as bitmap and values."""
@@ -114,6 +120,12 @@ class SparseWeight(Pass):
             zeros = 1 - nonzero / weight.size
             return f"{zeros:.1%} zeros; a bitmap would save less than {self.options.min_saving:.0%}"
         return None
+
+
+def _readers(tensor: gs.Tensor, first: gs.Node) -> tuple[gs.Node, ...]:
+    """The layers whose weight is `tensor`, `first` ahead."""
+    layers = [node for node in tensor.outputs if is_standard(node, *WEIGHTED) and _weight(node) is tensor]
+    return tuple({id(node): node for node in (first, *layers)}.values())
 
 
 def _weight(node: gs.Node) -> gs.Tensor | None:

@@ -13,21 +13,16 @@ WEIGHTS = {
 
 
 def external_model() -> tuple[ModelProto, bytes]:
-    """y = x * first * second + bias, the two matrices external in "weights.bin"; `bias` is not. The data too.
-
-    The second tensor has an offset and a length, the first neither.
-    """
+    """y = x * first * second + bias, the two matrices external in "weights.bin"; `bias` is not. The data too."""
     data = b"".join(weight.tobytes() for weight in WEIGHTS.values())
     tensors = [numpy_helper.from_array(np.ones(32, np.float32), "bias")]
     offset = 0
     for name, weight in WEIGHTS.items():
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=weight.shape, doc_string=f"the {name}")
         tensor.data_location = TensorProto.EXTERNAL
-        entries = {"location": "weights.bin", "checksum": "0" * 40}
-        if offset:
-            entries |= {"offset": str(offset), "length": str(weight.nbytes)}
+        entries = {"location": "weights.bin", "offset": offset, "length": weight.nbytes, "checksum": "0" * 40}
         for key, value in entries.items():
-            tensor.external_data.add(key=key, value=value)
+            tensor.external_data.add(key=key, value=str(value))
         tensors.append(tensor)
         offset += weight.nbytes
     nodes = [

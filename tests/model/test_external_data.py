@@ -43,6 +43,17 @@ def test_what_was_external_stays_so_and_nothing_else_changes(tmp_path: Path) -> 
     assert before == after
 
 
+def test_offset_and_length_need_not_be_given(tmp_path: Path) -> None:
+    source = write(tmp_path)
+    proto = onnx.load(source, load_external_data=False)
+    del proto.graph.initializer[1].external_data[1:]
+    source.write_bytes(proto.SerializeToString())
+    model = Model.load(source)
+    value = model.constant(model.graph.tensors()["first"])
+    assert value is not None
+    assert value.tolist() == WEIGHTS["first"].tolist()
+
+
 def test_keys_that_nobody_knows_stay(tmp_path: Path) -> None:
     source = write(tmp_path)
     proto = onnx.load(source, load_external_data=False)
@@ -58,7 +69,8 @@ def test_tensors_are_aligned_to_pages(tmp_path: Path) -> None:
     model.save(tmp_path / "out.onnx")
     entries = _entries(tmp_path / "out.onnx")
     assert [entry["offset"] for entry in entries.values()] == ["0", "12288"]
-    assert model.size_bytes() == (tmp_path / "out.onnx").stat().st_size + 12288 + 8192
+    written = (tmp_path / "out.onnx").stat().st_size + 12288 + 8192
+    assert abs(model.size_bytes() - written) < 200  # the names of files are not known beforehand
 
 
 def test_the_runtime_reads_the_saved_model(tmp_path: Path) -> None:
@@ -113,7 +125,7 @@ def test_a_model_without_external_data_gets_none(tmp_path: Path) -> None:
 
 def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     proto, data = external_model()
-    proto.graph.initializer[2].external_data[3].value = "0"
+    proto.graph.initializer[2].external_data[1].value = "0"
     (tmp_path / "weights.bin").write_bytes(data)
     (tmp_path / "in.onnx").write_bytes(proto.SerializeToString())
     Model.load(tmp_path / "in.onnx").save(tmp_path / "out.onnx")
@@ -161,7 +173,7 @@ def test_external_data_in_bodies_attributes_and_sparse_tensors_moves_along(tmp_p
     (tmp_path / "in.onnx").write_bytes(proto.SerializeToString())
 
     model = Model.load(tmp_path / "in.onnx")
-    assert model.skeleton().ByteSize() < 1000
+    assert model.skeleton().ByteSize() < 2000
     out = tmp_path / "moved" / "out.onnx"
     out.parent.mkdir()
     model.save(out)
@@ -210,7 +222,7 @@ def _make_fifo(folder: Path) -> None:
         (_with_entry("location", ""), "without a proper location"),
         (_with_entry("location", "."), "is not a regular file"),
         (_with_entry("location", "a\0b"), "without a proper location"),
-        (_with_entry("location", "x" * 5000), "too long|missing"),
+        (_with_entry("location", "x" * 5000), "File name too long"),
         (_with_entry("offset", "-1"), "offset is '-1', not a number of bytes"),
         (_with_entry("offset", "9" * 30), "not a number of bytes"),
         (_with_entry("offset", "99999999999"), "is truncated"),

@@ -81,8 +81,10 @@ ConvAttributes::Extent ConvAttributes::extent(size_t axis, int64_t size) const {
   const ConvAxis& a = axes[axis];
   if (auto_pad == AutoPad::same_upper || auto_pad == AutoPad::same_lower) {
     const int64_t outputs = (size + a.stride - 1) / a.stride;
-    // Negative where the stride skips more than the kernel covers: the runtime's own Conv then crops, and so do we.
-    const int64_t padding = (outputs - 1) * a.stride + a.extent() - size;
+    // Negative where the stride skips more than the kernel covers. The runtime's own Conv then crops, one element less
+    // than the formula says (measured on 1.20 to 1.31; 1.17 crops that one too), and the two must agree.
+    int64_t padding = (outputs - 1) * a.stride + a.extent() - size;
+    padding += padding < 0;
     return {(padding + (auto_pad == AutoPad::same_lower)) / 2, outputs};
   }
   const bool padded = auto_pad == AutoPad::notset;

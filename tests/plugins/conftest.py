@@ -1,0 +1,3 @@
+"""What the plug-ins' tests share."""
+
+from tests.plugins.install import plug_in as plug_in
