@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
+from onnxcomp.errors import ModelError
 from onnxcomp.formats import sparse_conv, sparse_weight
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.model import Model
@@ -94,7 +95,7 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
 
 
 def _sparse_conv(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    shape = tuple(int(d) for d in node.attrs["weight_shape"])
+    shape = _weight_shape(node)
     stored = [model.constant(tensor) for tensor in node.inputs[1:3]]
     nonzero = stored[1].size if stored[1] is not None else 0
     output = shapes.get(node.outputs[0].name)
@@ -109,17 +110,24 @@ def _sparse_conv(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]
         nonzero,
         nonzero,
         size_bytes,
-        str(node.attrs["structure"]),
+        str(node.attrs.get("structure", "")),
     )
 
 
 def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    shape = tuple(int(d) for d in decoder.attrs["weight_shape"])
+    shape = _weight_shape(decoder)
     stored = [model.constant(tensor) for tensor in decoder.inputs]
     nonzero = stored[1].size if stored[1] is not None else 0
     size_bytes = sum(value.nbytes for value in stored if value is not None)
     done = macs(node, shapes, shape)
     return Layer(label(node), node.outputs[0].name, node.op, shape, done, nonzero, nonzero, size_bytes, "bitmap")
+
+
+def _weight_shape(node: gs.Node) -> tuple[int, ...]:
+    shape = node.attrs.get("weight_shape")
+    if not isinstance(shape, list | tuple) or not all(isinstance(d, int) for d in shape):
+        raise ModelError(f"node '{label(node)}' ({node.op}) has no list of sizes 'weight_shape'; the file is damaged")
+    return tuple(shape)
 
 
 def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:

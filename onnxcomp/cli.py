@@ -11,6 +11,7 @@ import click
 from onnxcomp import commands
 from onnxcomp.errors import OnnxcompError, UsageError
 from onnxcomp.report import tables
+from onnxcomp.report.text import plain
 from onnxcomp.version import VERSION
 
 _FILE = click.Path(path_type=Path)
@@ -40,7 +41,7 @@ class _OneLineErrors(click.Group):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo("onnxcomp: " + " ".join(message.split()), err=True)
+    click.echo("onnxcomp: " + plain(" ".join(message.split())), err=True)
     sys.exit(code)
 
 
@@ -160,6 +161,8 @@ def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Spent measuring."
 )
+@click.option("--int8", is_flag=True, help="Set A, quantised by ONNX Runtime, beside them.")
+@click.option("--layers", is_flag=True, help="Also time every layer, by ONNX Runtime's profiler.")
 @_data_options
 def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **options: Any) -> None:
     """Time models against each other, interleaved."""

@@ -21,6 +21,7 @@ from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass
 from onnxcomp.pass_manager import Progress
 from onnxcomp.pipeline import Result, open_for
+from onnxcomp.quantized import CALIBRATION_SAMPLES
 from onnxcomp.report.document import check_path, write_document
 from onnxcomp.runtime.session import library_path, session
 from onnxcomp.settings import DEFAULT_MAX_ERROR, Settings
@@ -63,13 +64,24 @@ def verify(
     return verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, max_error=limit)
 
 
-def bench(models: Sequence[Path], *, batch: int, seconds: float, progress: Progress, **options: Any) -> BenchResult:
-    """Time `models` against the first."""
+def bench(
+    models: Sequence[Path],
+    *,
+    batch: int,
+    seconds: float,
+    int8: bool,
+    layers: bool,
+    progress: Progress,
+    **options: Any,
+) -> BenchResult:
+    """Time `models` against the first; `int8` and `layers` as `bench.bench` has them."""
     for path in models:
         Model.load(path)
-    tell = partial(_tell, progress)
-    data = _data(models[0], options, batch)
-    return run_bench(models, data, batch=batch, threads=options["threads"], seconds=seconds, progress=tell)
+    tell, threads = partial(_tell, progress), options["threads"]
+    data = _data(models[0], options, batch, max(batch, CALIBRATION_SAMPLES) if int8 else None)
+    return run_bench(
+        models, data, batch=batch, threads=threads, seconds=seconds, int8=int8, layers=layers, progress=tell
+    )
 
 
 def passes() -> dict[str, Any]:
@@ -87,10 +99,10 @@ def library() -> Path:
     return library_path()
 
 
-def _data(path: Path, options: dict[str, Any], batch: int) -> Data:
+def _data(path: Path, options: dict[str, Any], batch: int, count: int | None = None) -> Data:
     look = {key: options[key] for key in _LOOK} if options["data"] else {}
     loaded = session(path, options["threads"])
-    return data_for(loaded, options["data"], batch=batch, seed=options["seed"], **look)
+    return data_for(loaded, options["data"], batch=batch, count=count, seed=options["seed"], **look)
 
 
 def _tell(progress: Progress, what: str) -> None:
@@ -99,7 +111,12 @@ def _tell(progress: Progress, what: str) -> None:
 
 def _describe(kind: type[Pass]) -> dict[str, Any]:
     options = [
-        {"name": name, "type": _type_name(field.annotation), "default": _default(field), "description": field.description}
+        {
+            "name": name,
+            "type": _type_name(field.annotation),
+            "default": _default(field),
+            "description": field.description,
+        }
         for name, field in kind.Options.model_fields.items()
     ]
     return {"name": kind.name, "summary": kind.summary, "portable": kind.portable, "options": options}

@@ -7,7 +7,7 @@ GRAPH, GRAPHS              Body: opaque
 anything else              the AttributeProto itself: opaque
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -87,21 +87,27 @@ def _text(value: bytes) -> str | bytes:
 
 def is_unchanged(value: Any, attribute: AttributeProto) -> bool:
     """Whether `value` is still what `import_attribute` made of `attribute`."""
-    match value:
-        case AttributeProto():
-            return value is attribute or value == attribute
-        case gs.Constant():
-            values = current_values(value)
+    if isinstance(value, AttributeProto):
+        return value is attribute or value == attribute
+    match attribute.type:
+        case AttributeProto.TENSOR:
+            values = current_values(value) if isinstance(value, gs.Constant) else None
             return isinstance(values, Stored) and values.tensor is attribute.t and value.name == attribute.t.name
-        case Body():
-            return value.proto is attribute.g or value.proto == attribute.g
-        case [Body(), *_]:
-            return len(value) == len(attribute.graphs) and all(
-                isinstance(body, Body) and body.proto == graph
-                for body, graph in zip(value, attribute.graphs, strict=True)
-            )
+        case AttributeProto.GRAPH:
+            return _are_bodies([value], [attribute.g])
+        case AttributeProto.GRAPHS:
+            return isinstance(value, list) and _are_bodies(value, attribute.graphs)
+        case plain if plain in _PLAIN:
+            return _same(value, getattr(attribute, _PLAIN[plain]))
         case _:
-            return attribute.type in _PLAIN and _same(value, getattr(attribute, _PLAIN[attribute.type]))
+            return False
+
+
+def _are_bodies(values: Sequence[Any], graphs: Sequence[GraphProto]) -> bool:
+    return len(values) == len(graphs) and all(
+        isinstance(value, Body) and (value.proto is graph or value.proto == graph)
+        for value, graph in zip(values, graphs, strict=True)
+    )
 
 
 _PLAIN = {

@@ -34,18 +34,31 @@ def constant_values(tensor: gs.Tensor, folder: DataFolder) -> Values | None:
         return current_values(tensor)
     if len(tensor.inputs) != 1 or tensor.inputs[0].op != "Constant" or tensor.inputs[0].domain:
         return None
-    [(name, value)] = tensor.inputs[0].attrs.items()
+    attributes = tensor.inputs[0].attrs
+    if len(attributes) != 1:
+        return None
+    [(name, value)] = attributes.items()
     match value:
         case gs.Constant():
             return current_values(value)
         case AttributeProto(type=AttributeProto.SPARSE_TENSOR):
             return StoredSparse(value.sparse_tensor, folder)
-        case str() | bytes():
-            return np.array(value, object)
-        case [str() | bytes(), *_]:
-            return np.array(value, object)
+        case _ if name in _PLAIN_VALUES:
+            scalar, dtype = _PLAIN_VALUES[name]
+            items = value if isinstance(value, list) else [value]
+            return np.array(value, dtype) if all(isinstance(item, scalar) for item in items) else None
         case _:
-            return np.array(value, np.float32 if "float" in name else np.int64)
+            return None
+
+
+# The other attributes that say what a Constant node gives: Python's and NumPy's type of the elements.
+_PLAIN_VALUES: MappingProxyType[str, tuple[type | tuple[type, ...], type]] = MappingProxyType(
+    {
+        **dict.fromkeys(("value_float", "value_floats"), (float, np.float32)),
+        **dict.fromkeys(("value_int", "value_ints"), (int, np.int64)),
+        **dict.fromkeys(("value_string", "value_strings"), ((str, bytes), object)),
+    }
+)
 
 
 def evaluate(tensor: gs.Tensor, opset: int, folder: DataFolder) -> Array | None:

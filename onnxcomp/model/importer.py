@@ -11,10 +11,11 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from onnxcomp.errors import ModelError
-from onnxcomp.model import attributes
+from onnxcomp.model import attributes, protos
 from onnxcomp.model.external import DataFolder
+from onnxcomp.model.protos import check_text
 from onnxcomp.model.stored import Stored, StoredSparse
-from onnxcomp.model.tensors import check_text, dimensions, numpy_type
+from onnxcomp.model.tensors import dimensions, numpy_type
 
 FIRST_IR_WITH_DEFAULTS = 4  # before, initializers had to be listed as inputs and were constants all the same
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -42,6 +43,9 @@ class Importer:
     def graph(self) -> gs.Graph:
         """The graph. Raises ModelError for a tensor with two sources, or with none."""
         source = self._model.graph
+        for node in protos.nodes_of_model(self._model):
+            names = (attribute.name for attribute in node.attribute)
+            check_text(node.op_type, node.name, node.domain, *node.input, *node.output, *names)
         types = {value.name: value for value in (*source.value_info, *source.output)}
         inputs = self._import_inputs(source)
         for node in source.node:
@@ -106,7 +110,6 @@ class Importer:
 
 def import_node(proto: NodeProto, folder: DataFolder, tensor: Callable[[str], gs.Tensor]) -> gs.Node:
     """A node that remembers `proto`, connected to the tensors that `tensor` finds by name."""
-    check_text(proto.op_type, proto.name, proto.domain, *(attribute.name for attribute in proto.attribute))
     node = gs.Node(
         proto.op_type,
         proto.name,
@@ -122,8 +125,10 @@ def import_node(proto: NodeProto, folder: DataFolder, tensor: Callable[[str], gs
 def label(node: NodeProto | gs.Node) -> str:
     """How messages call a node: by its name, or by its first output where it has none."""
     if isinstance(node, NodeProto):
-        return f"{node.name or next(iter(node.output), '')!r} ({node.op_type})"
-    return f"{node.name or next((tensor.name for tensor in node.outputs), '')!r} ({node.op})"
+        op, outputs = node.op_type, list(node.output)
+    else:
+        op, outputs = node.op, [tensor.name for tensor in node.outputs]
+    return f"{node.name or next(iter(outputs), '')!r} ({op if op.isprintable() else repr(op)})"
 
 
 def default_opset(model: ModelProto) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, SparseTensorProto, TensorProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from onnxcomp.errors import ModelError
 
@@ -27,9 +27,9 @@ def tensors_of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[Tens
     for attribute in attributes:
         if attribute.ref_attr_name:
             continue
-        if attribute.HasField("t"):
+        if attribute.HasField("t") or attribute.type == AttributeProto.TENSOR:
             yield attribute.t
-        if attribute.HasField("sparse_tensor"):
+        if attribute.HasField("sparse_tensor") or attribute.type == AttributeProto.SPARSE_TENSOR:
             yield from tensors_of_sparse([attribute.sparse_tensor])
         yield from attribute.tensors
         yield from tensors_of_sparse(attribute.sparse_tensors)
@@ -68,6 +68,27 @@ def tensors_beside_initializers(model: ModelProto) -> Iterator[TensorProto]:
     for training in model.training_info:
         yield from tensors_of_graph(training.initialization)
         yield from tensors_of_graph(training.algorithm)
+
+
+def nodes_of_model(model: ModelProto) -> Iterator[NodeProto]:
+    """Every node in the main graph and the functions of `model`, and inside these."""
+    yield from _nodes(model.graph.node)
+    for function in model.functions:
+        yield from _nodes(function.node)
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for body in bodies(node.attribute):
+            yield from _nodes(body.node)
+
+
+def check_text(*names: object) -> None:
+    """Raise ModelError for a name that is not UTF-8: protobuf gives it as bytes."""
+    for name in names:
+        if isinstance(name, bytes):
+            raise ModelError(f"the name {name[:80]!r} is not UTF-8 text")
 
 
 def defined_names(graph: GraphProto) -> set[str]:

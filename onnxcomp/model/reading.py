@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
 from onnxcomp.errors import ModelError

@@ -42,13 +42,6 @@ def dimensions(type_: TypeProto.Tensor) -> list[int | str | None] | None:
     return [getattr(dim, dim.WhichOneof("value") or "", None) for dim in type_.shape.dim]
 
 
-def check_text(*names: object) -> None:
-    """Raise ModelError for a name that is not UTF-8: protobuf gives it as bytes."""
-    for name in names:
-        if isinstance(name, bytes):
-            raise ModelError(f"the name {name[:80]!r} is not UTF-8 text")
-
-
 def validate(tensor: TensorProto, folder: DataFolder) -> None:
     """Raise ModelError unless type, dimensions and payload of `tensor` agree and its external data is there."""
     where = f"tensor {tensor.name!r}"

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from onnxcomp.errors import UsageError
 from onnxcomp.report.schema import Report
-from onnxcomp.report.text import pair, size, summary
+from onnxcomp.report.text import pair, plain, size, summary
 
 _SUFFIXES = (".html", ".md")
 
@@ -41,5 +41,4 @@ def write_document(report: Report, path: Path) -> None:
 
 def _cell(value: object) -> str:
     """Text in a Markdown table: no character of it is markup."""
-    plain = "".join(c if c.isprintable() else "?" for c in str(value))
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~" else c for c in plain)
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~&" else c for c in plain(value))

@@ -1,6 +1,6 @@
 """What a person reads in the terminal: tables that fit, plain text where the output is piped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from onnxcomp.bench import BenchResult
+from onnxcomp.bench import BenchResult, ModelBench
 from onnxcomp.cost.host_profile import HostProfile
+from onnxcomp.cost.layer_times import LayerTimes, Row
 from onnxcomp.inspection import Inspection
 from onnxcomp.pass_manager import Progress as Tell
 from onnxcomp.report.schema import Report
-from onnxcomp.report.text import count, pair, size, summary
+from onnxcomp.report.text import count, pair, plain, size, summary
 from onnxcomp.verify import Comparison
 
 _PIPED_WIDTH = 160  # of a line where nobody's terminal sets one
@@ -49,11 +50,11 @@ def print_report(report: Report, target: Path | None) -> None:
     console.print(_layer_table(report))
     for one in report.passes:
         if one.changed and one.name not in {layer.method for layer in report.layers}:
-            console.print(Text(f"{one.name}: {count(one.changed, 'node')} rewritten"))
+            console.print(_text(f"{one.name}: {count(one.changed, 'node')} rewritten"))
     _print_reasons(report, console)
     for note in report.notes:
-        console.print(Text(f"note: {note}", style="yellow"))
-    console.print(Text(f"{target or 'dry run, nothing written'}: {summary(report)}", style="bold"))
+        console.print(_text(f"note: {note}", style="yellow"))
+    console.print(_text(f"{target or 'dry run, nothing written'}: {summary(report)}", style="bold"))
 
 
 def _layer_table(report: Report) -> Table:
@@ -61,7 +62,7 @@ def _layer_table(report: Report) -> Table:
     for layer in report.layers:
         table.add_row(
             _text(layer.name),
-            layer.method,
+            _text(layer.method),
             pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
             pair(layer.ms, lambda ms: f"{ms:.3f}"),
         )
@@ -72,7 +73,7 @@ def _print_reasons(report: Report, console: Console) -> None:
     """Why layers stayed dense: what the first pass that could have changed each said. The JSON has all of it."""
     stayed = [layer for layer in report.layers if layer.method == "dense" and layer.reasons]
     if stayed:
-        console.print(Text("left as they were:"))
+        console.print(_text("left as they were:"))
     for layer in stayed:
         console.print(_text(f"  {layer.name}: {layer.reasons[0]}"))
 
@@ -85,12 +86,12 @@ def print_inspection(inspection: Inspection) -> None:
         share = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
         table.add_row(
             _text(layer.name),
-            layer.op,
+            _text(layer.op),
             "x".join(map(str, layer.shape)),
             "-" if layer.macs is None else f"{layer.macs / 1e6:.2f}",
             f"{layer.parameters:,}",
             f"{share:.1%}",
-            layer.structure,
+            _text(layer.structure),
         )
     console.print(table)
     for name, layers in inspection.by_pass().items():
@@ -111,9 +112,9 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(table)
     verdict = f"on {count(comparison.inputs, 'input')}"
     if comparison.passed:
-        console.print(Text(f"PASS {verdict}", style="bold green"))
+        console.print(_text(f"PASS {verdict}", style="bold green"))
     else:
-        console.print(Text(f"FAIL {verdict}: {comparison.reason}", style="bold red"))
+        console.print(_text(f"FAIL {verdict}: {comparison.reason}", style="bold red"))
 
 
 def print_bench(result: BenchResult) -> None:
@@ -122,7 +123,7 @@ def print_bench(result: BenchResult) -> None:
     table = _table("model", ">median ms", ">p95 ms", ">speedup", ">load ms", ">memory", ">file")
     for model in result.models:
         table.add_row(
-            _text(Path(model.path).name),
+            _text(_bench_name(model)),
             f"{model.median_ms:.3f}",
             f"{model.p95_ms:.3f}",
             f"{model.speedup:.2f}x",
@@ -133,23 +134,59 @@ def print_bench(result: BenchResult) -> None:
     console.print(table)
     for model in result.models:
         if model.note:
-            console.print(Text(f"note: {model.path}: {model.note}", style="yellow"))
+            console.print(_text(f"note: {model.path}: {model.note}", style="yellow"))
+        if model.int8:
+            console.print(_text(_int8_answer(model, result.compared)))
+    if result.layers:
+        _print_layer_times(result.layers, [_bench_name(model) for model in result.models], console)
     machine = result.host
     console.print(
-        Text(
+        _text(
             f"batch {result.batch}, {count(result.threads, 'thread')}, {result.rounds} rounds, {machine.cpu}, "
             f"{machine.isa}, ONNX Runtime {machine.onnxruntime}"
         )
     )
 
 
+def _bench_name(model: ModelBench) -> str:
+    return Path(model.path).name + (" (int8)" if model.int8 else "")
+
+
+def _int8_answer(model: ModelBench, samples: int) -> str:
+    """What quantising did to the answer."""
+    agreed = model.argmax_agreement
+    argmax = "" if agreed is None else f", the same argmax on {agreed:.1%} of them"
+    error = f"relative L2 error {_number(model.rel_l2)}"
+    return f"{_bench_name(model)}: on {count(samples, 'input')} {error}{argmax}"
+
+
+def _print_layer_times(times: LayerTimes, models: Sequence[str], console: Console) -> None:
+    """Every layer, the other nodes by operator, all of them; B's ratio is A's time over its own."""
+    letters = [chr(ord("A") + index) for index in range(len(models))]
+    ratios = [f">A/{letter}" for letter in letters[1:]]
+    table = _table("layer", *(f">{letter} ms" for letter in letters), *ratios)
+
+    def add(row: Row) -> None:
+        found = (row.ratio(index) for index in range(1, len(models)))
+        figures = ["-" if ms is None else f"{ms:.3f}" for ms in row.ms]
+        table.add_row(_text(row.name), *figures, *("-" if one is None else f"{one:.2f}x" for one in found))
+
+    for section in (times.layers, times.other, (times.total,)):
+        for row in section:
+            add(row)
+        table.add_section()
+    console.print(table)
+    for letter, name in zip(letters, models, strict=True):
+        console.print(_text(f"{letter}: {name}"))
+
+
 def print_passes(listing: Mapping[str, Any]) -> None:
     """Every pass, what it does, and its options with their defaults."""
     console = _console()
     for one in listing["passes"]:
-        console.print(Text.assemble((one["name"], "bold"), f": {one['summary']}"))
+        console.print(Text.assemble((plain(one["name"]), "bold"), plain(f": {one['summary']}")))
         for option in one["options"]:
-            console.print(Text(f"    {option['name']}={option['default']}  {option['description']}"))
+            console.print(_text(f"    {option['name']}={option['default']}  {option['description'] or ''}"))
 
 
 def print_host(profile: HostProfile) -> None:
@@ -166,7 +203,7 @@ def print_host(profile: HostProfile) -> None:
         table.add_row(f"bandwidth at {size(one.working_set_bytes)}", f"{one.gb_per_s:.0f} GB/s")
     console.print(table)
     if profile.library:
-        console.print(Text(f"note: {profile.library}", style="yellow"))
+        console.print(_text(f"note: {profile.library}", style="yellow"))
         return
     table = _table("layer class", ">dense ms", ">at 90 % zeros", ">break-even sparsity")
     for layer in profile.break_evens:
@@ -184,9 +221,9 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _text(text: str) -> Text:
+def _text(text: str, style: str = "") -> Text:
     """Names come from the model: never markup, never control characters."""
-    return Text("".join(c if c.isprintable() else "?" for c in text))
+    return Text(plain(text), style)
 
 
 def _number(value: float | None) -> str:

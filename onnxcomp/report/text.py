@@ -34,6 +34,11 @@ def pair(values: tuple[Any, Any], show: Callable[[Any], str] = str) -> str:
     return before if before == after else f"{before} -> {after}"
 
 
+def plain(text: object) -> str:
+    """As text without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
 def count(number: int, noun: str) -> str:
     """ "1 thread", "2 threads"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,9 +1,11 @@
 """A small network whose layers ask for different methods, and the command line in this process."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 
 from onnxcomp.cli import main
@@ -20,6 +22,14 @@ NET = """small (float[N, 16, 14, 14] x) => (float[N, 10] y) {
     [flat] f = Flatten (p)
     [head] y = Gemm <transB = 1> (f, w3, b3)
 }"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Time whole networks for a moment only: these tests ask what is written, not how fast it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnxcomp.pipeline.MEASURING_SECONDS", 0.01)
+        yield
 
 
 def save_network(path: Path, seed: int = 0) -> Path:

@@ -27,16 +27,6 @@ TOLERANCE = 1e-5  # relative L2: float32 sums in another order, over some fifty 
 IMAGES = 100
 Optimized = Callable[[Path], tuple[Path, Result]]
 
-pytestmark = pytest.mark.usefixtures("quick_module")
-
-
-@pytest.fixture(scope="module")
-def quick_module() -> object:
-    """See `quick`; for the whole module, whose models are optimized once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onnxcomp.pipeline.MEASURING_SECONDS", 0.01)
-        yield
-
 
 @pytest.fixture(scope="module")
 def optimized(tmp_path_factory: pytest.TempPathFactory) -> Optimized:

@@ -1,3 +1,4 @@
 """What the plug-ins' tests share."""
 
+from tests.end_to_end.small import quick as quick
 from tests.plugins.install import plug_in as plug_in

@@ -60,8 +60,8 @@ std::vector<float> unpack(const BlockedCsr& csr) {
   for (int64_t g = 0; g < s.groups; ++g) {
     for (int64_t b = 0; b < csr.blocks; ++b) {
       for (int64_t o = 0; o < s.outputs; ++o) {
-        const int64_t row = csr.row(g, b, o);
-        const int64_t base = ((g * s.outputs + o) * s.channels + b * csr.block) * s.taps;
+        const int64_t row = csr.first_row(g, b) + o;
+        const int64_t base = ((g * s.outputs + csr.output[row]) * s.channels + b * csr.block) * s.taps;
         for (uint32_t i = csr.row_begin[row]; i < csr.row_begin[row + 1]; ++i) weight[base + csr.index[i]] += csr.value[i];
       }
     }
@@ -69,15 +69,28 @@ std::vector<float> unpack(const BlockedCsr& csr) {
   return weight;
 }
 
+// Within every range of outputs, rows stand by falling length and belong to the range.
+bool rows_are_sorted(const BlockedCsr& csr) {
+  const auto length = [&](size_t row) { return csr.row_begin[row + 1] - csr.row_begin[row]; };
+  for (size_t row = 0; row < csr.output.size(); ++row) {
+    const int64_t position = static_cast<int64_t>(row) % csr.shape.outputs;
+    if (csr.output[row] / kSortedOutputs != position / kSortedOutputs) return false;
+    if (position % kSortedOutputs != 0 && length(row) > length(row - 1)) return false;
+  }
+  return true;
+}
+
 void test_blocked_csr() {
   std::mt19937 random(1);
-  for (const WeightShape& shape : {WeightShape{1, 5, 7, 9}, WeightShape{3, 2, 4, 1}, WeightShape{2, 8, 16, 25}}) {
+  for (const WeightShape& shape :
+       {WeightShape{1, 5, 7, 9}, WeightShape{3, 2, 4, 1}, WeightShape{2, 8, 16, 25}, WeightShape{1, 100, 6, 3}}) {
     for (const double density : {0.0, 0.1, 1.0}) {
       for (const int64_t block : {int64_t{1}, int64_t{3}, shape.channels}) {
         const auto weight =
             testing::sparse_normal(random, shape.groups * shape.outputs * shape.channels * shape.taps, density);
         const testing::PackedWeight packed(weight);
         const BlockedCsr csr = pack_blocked_csr(packed.bitmap(), shape, block);
+        expect(rows_are_sorted(csr), "rows of a range do not stand by falling length");
         expect(unpack(csr) == weight, "%lld groups, block %lld, density %g: packing changed the weight",
                static_cast<long long>(shape.groups), static_cast<long long>(block), density);
       }

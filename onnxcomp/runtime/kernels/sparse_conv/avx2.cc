@@ -21,19 +21,20 @@ struct Avx2 {
 };
 
 constexpr int L = Avx2::kLanes;
+constexpr int kChunk = 8;
 
 // All ones in element j where bit j of `mask` is set.
-inline __m256i expand(uint8_t mask) {
+inline __m256i expand(uint16_t mask) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
   return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask), bit), bit);
 }
 
-inline __m256 load_row(const float* from, uint8_t mask) {
-  return mask == 0xff ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, expand(mask));
+inline __m256 load_row(const float* from, uint16_t mask) {
+  return (mask & 0xff) == 0xff ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, expand(mask));
 }
 
-inline void store_row(float* to, uint8_t mask, __m256 v) {
-  if (mask == 0xff) {
+inline void store_row(float* to, uint16_t mask, __m256 v) {
+  if ((mask & 0xff) == 0xff) {
     _mm256_storeu_ps(to, v);
   } else {
     _mm256_maskstore_ps(to, expand(mask), v);
@@ -70,14 +71,14 @@ void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
     float* to = vectors + lanes.row_slot[row] * L;
     for (int64_t c = 0; c < lanes.chunks; ++c) {
       const LaneChunk& chunk = lanes.chunk[c];
-      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      const uint16_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
       __m256 v[8];
 #pragma GCC unroll 8
       for (int lane = 0; lane < 8; ++lane) v[lane] = load_row(map + offset[lane] + chunk.column, mask[lane]);
       transpose_8(v);
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) {
-        if (j < chunk.width && chunk.slot[j] >= 0) _mm256_store_ps(to + chunk.slot[j] * L, v[j]);
+      for (int j = kChunk - 1; j >= 0; --j) {
+        if (j < chunk.width) _mm256_store_ps(to + chunk.slot[j] * L, v[j]);
       }
     }
   }
@@ -89,11 +90,11 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
     const float* from = vectors + lanes.row_slot[row] * L;
     for (int64_t c = 0; c < lanes.chunks; ++c) {
       const LaneChunk& chunk = lanes.chunk[c];
-      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      const uint16_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
       __m256 v[8];
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j)  // unwanted columns are masked: any vector will do
-        v[j] = _mm256_load_ps(from + (chunk.slot[j] > 0 ? chunk.slot[j] : 0) * L);
+      for (int j = 0; j < kChunk; ++j)  // columns past the chunk are masked: any vector will do
+        v[j] = _mm256_load_ps(from + chunk.slot[j < chunk.width ? j : 0] * L);
       transpose_8(v);
 #pragma GCC unroll 8
       for (int lane = 0; lane < 8; ++lane) store_row(map + offset[lane] + chunk.column, mask[lane], v[lane]);
@@ -104,7 +105,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx2_kernel = {
-    "avx2", Avx2::kLanes, Avx2::kAccumulators, ONNXCOMP_MULTIPLY_TABLE(Avx2), gather, scatter, finish<Avx2>,
+    "avx2", Avx2::kLanes, Avx2::kAccumulators, kChunk, ONNXCOMP_MULTIPLY_TABLE(Avx2), gather, scatter, finish<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -36,20 +36,42 @@ inline __attribute__((always_inline)) void transpose_quarters(__m512* v) {
 
 // Sixteen lanes' pieces of one row in memory.
 struct Pieces {
-  const int64_t* offset;  // [16]
-  const uint8_t* mask;    // [16]
-  int64_t column;
+  const int64_t* offset;  // [16] floats
+  const uint16_t* mask;   // [16]
 
-  int64_t at(int lane) const { return offset[lane] + column; }
+  __mmask16 inside(int lane) const { return _load_mask16(const_cast<__mmask16*>(mask + lane)); }
+  __mmask8 inside_8(int lane) const { return static_cast<__mmask8>(inside(lane)); }
 };
 
+// v[i] holds row i, of lane i; on return, column i of all lanes. Columns from `width` on are not needed.
+inline __attribute__((always_inline)) void transpose_16(__m512* v, int width) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) transpose_quarters(v + i);  // v[i + j]: columns j, j + 4, j + 8, j + 12 of lanes i to i + 3
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512 low_even = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
+    const __m512 low_odd = _mm512_shuffle_f32x4(v[j], v[j + 4], 0xdd);
+    const __m512 high_even = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0x88);
+    const __m512 high_odd = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0xdd);
+    v[j] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
+    v[j + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+    v[j + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
+    if (width > 12) v[j + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
+  }
+}
+
+inline __attribute__((always_inline)) void load_16_columns(const float* map, const Pieces& p, __m512* v, int width) {
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) v[i] = _mm512_maskz_loadu_ps(p.inside(i), map + p.offset[i]);
+  transpose_16(v, width);
+}
+
 inline __attribute__((always_inline)) __m512 load_halves(const float* map, const Pieces& p, int low, int high) {
-  const __m256 a = _mm256_maskz_loadu_ps(p.mask[low], map + p.at(low));
-  const __m256 b = _mm256_maskz_loadu_ps(p.mask[high], map + p.at(high));
+  const __m256 a = _mm256_maskz_loadu_ps(p.inside_8(low), map + p.offset[low]);
+  const __m256 b = _mm256_maskz_loadu_ps(p.inside_8(high), map + p.offset[high]);
   return _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
 }
 
-// Columns 0 to 7 of all lanes: v[j] is column j.
 inline __attribute__((always_inline)) void load_8_columns(const float* map, const Pieces& p, __m512* v) {
   __m512 a[4];
   __m512 b[4];
@@ -67,16 +89,27 @@ inline __attribute__((always_inline)) void load_8_columns(const float* map, cons
   }
 }
 
-// Columns 0 to 3 of all lanes: v[j] is column j.
+inline __attribute__((always_inline)) __m128 load_quarter(const float* map, const Pieces& p, int lane) {
+  return _mm_maskz_loadu_ps(p.inside_8(lane), map + p.offset[lane]);
+}
+
 inline __attribute__((always_inline)) void load_4_columns(const float* map, const Pieces& p, __m512* v) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    v[i] = _mm512_castps128_ps512(_mm_maskz_loadu_ps(p.mask[i], map + p.at(i)));
-    v[i] = _mm512_insertf32x4(v[i], _mm_maskz_loadu_ps(p.mask[i + 4], map + p.at(i + 4)), 1);
-    v[i] = _mm512_insertf32x4(v[i], _mm_maskz_loadu_ps(p.mask[i + 8], map + p.at(i + 8)), 2);
-    v[i] = _mm512_insertf32x4(v[i], _mm_maskz_loadu_ps(p.mask[i + 12], map + p.at(i + 12)), 3);
+    v[i] = _mm512_castps128_ps512(load_quarter(map, p, i));
+    v[i] = _mm512_insertf32x4(v[i], load_quarter(map, p, i + 4), 1);
+    v[i] = _mm512_insertf32x4(v[i], load_quarter(map, p, i + 8), 2);
+    v[i] = _mm512_insertf32x4(v[i], load_quarter(map, p, i + 12), 3);
   }
   transpose_quarters(v);
+}
+
+// Stores columns [0, min(columns, width)) from right to left, as LaneChunk asks for.
+inline __attribute__((always_inline)) void store_columns(const LaneChunk& chunk, int columns, const __m512* v, float* to) {
+#pragma GCC unroll 16
+  for (int j = columns - 1; j >= 0; --j) {
+    if (j < chunk.width) _mm512_store_ps(to + chunk.slot[j] * L, v[j]);
+  }
 }
 
 void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
@@ -84,25 +117,32 @@ void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
     float* to = vectors + lanes.row_slot[row] * L;
     for (int64_t c = 0; c < lanes.chunks; ++c) {
       const LaneChunk& chunk = lanes.chunk[c];
-      const Pieces pieces = {lanes.offset + row * L, lanes.mask + (row * lanes.chunks + c) * L, chunk.column};
-      __m512 v[8];
-      if (chunk.width > 4) {
-        load_8_columns(map, pieces, v);
+      const float* from = map + chunk.column;
+      const Pieces pieces = {lanes.offset + row * L, lanes.mask + (row * lanes.chunks + c) * L};
+      __m512 v[16];
+      if (chunk.width > 8) {
+        load_16_columns(from, pieces, v, chunk.width);
+        store_columns(chunk, 16, v, to);
+      } else if (chunk.width > 4) {
+        load_8_columns(from, pieces, v);
+        store_columns(chunk, 8, v, to);
       } else {
-        load_4_columns(map, pieces, v);
-      }
-      const int width = chunk.width > 4 ? 8 : 4;
-#pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) {
-        if (j < width && chunk.slot[j] >= 0) _mm512_store_ps(to + chunk.slot[j] * L, v[j]);
+        load_4_columns(from, pieces, v);
+        store_columns(chunk, 4, v, to);
       }
     }
   }
 }
 
+inline __attribute__((always_inline)) void store_16_columns(float* map, const Pieces& p, __m512* v) {
+  transpose_16(v, 16);  // its own inverse
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) _mm512_mask_storeu_ps(map + p.offset[i], p.inside(i), v[i]);
+}
+
 inline __attribute__((always_inline)) void store_halves(float* map, const Pieces& p, int low, int high, __m512 v) {
-  _mm256_mask_storeu_ps(map + p.at(low), p.mask[low], _mm512_castps512_ps256(v));
-  _mm256_mask_storeu_ps(map + p.at(high), p.mask[high], _mm512_extractf32x8_ps(v, 1));
+  _mm256_mask_storeu_ps(map + p.offset[low], p.inside_8(low), _mm512_castps512_ps256(v));
+  _mm256_mask_storeu_ps(map + p.offset[high], p.inside_8(high), _mm512_extractf32x8_ps(v, 1));
 }
 
 inline __attribute__((always_inline)) void store_8_columns(float* map, const Pieces& p, const __m512* v) {
@@ -127,15 +167,25 @@ inline __attribute__((always_inline)) void store_8_columns(float* map, const Pie
   }
 }
 
+inline __attribute__((always_inline)) void store_quarter(float* map, const Pieces& p, int lane, __m128 v) {
+  _mm_mask_storeu_ps(map + p.offset[lane], p.inside_8(lane), v);
+}
+
 inline __attribute__((always_inline)) void store_4_columns(float* map, const Pieces& p, __m512* v) {
   transpose_quarters(v);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    _mm_mask_storeu_ps(map + p.at(i), p.mask[i], _mm512_castps512_ps128(v[i]));
-    _mm_mask_storeu_ps(map + p.at(i + 4), p.mask[i + 4], _mm512_extractf32x4_ps(v[i], 1));
-    _mm_mask_storeu_ps(map + p.at(i + 8), p.mask[i + 8], _mm512_extractf32x4_ps(v[i], 2));
-    _mm_mask_storeu_ps(map + p.at(i + 12), p.mask[i + 12], _mm512_extractf32x4_ps(v[i], 3));
+    store_quarter(map, p, i, _mm512_castps512_ps128(v[i]));
+    store_quarter(map, p, i + 4, _mm512_extractf32x4_ps(v[i], 1));
+    store_quarter(map, p, i + 8, _mm512_extractf32x4_ps(v[i], 2));
+    store_quarter(map, p, i + 12, _mm512_extractf32x4_ps(v[i], 3));
   }
+}
+
+// Columns past the chunk repeat its first; they are masked.
+inline __attribute__((always_inline)) void load_columns(const LaneChunk& chunk, int columns, const float* from, __m512* v) {
+#pragma GCC unroll 16
+  for (int j = 0; j < columns; ++j) v[j] = _mm512_load_ps(from + chunk.slot[j < chunk.width ? j : 0] * L);
 }
 
 void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
@@ -143,15 +193,18 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
     const float* from = vectors + lanes.row_slot[row] * L;
     for (int64_t c = 0; c < lanes.chunks; ++c) {
       const LaneChunk& chunk = lanes.chunk[c];
-      const Pieces pieces = {lanes.offset + row * L, lanes.mask + (row * lanes.chunks + c) * L, chunk.column};
-      __m512 v[8];
-#pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j)  // unwanted columns are masked: any vector will do
-        v[j] = _mm512_load_ps(from + (chunk.slot[j] > 0 ? chunk.slot[j] : 0) * L);
-      if (chunk.width > 4) {
-        store_8_columns(map, pieces, v);
+      float* to = map + chunk.column;
+      const Pieces pieces = {lanes.offset + row * L, lanes.mask + (row * lanes.chunks + c) * L};
+      __m512 v[16];
+      if (chunk.width > 8) {
+        load_columns(chunk, 16, from, v);
+        store_16_columns(to, pieces, v);
+      } else if (chunk.width > 4) {
+        load_columns(chunk, 8, from, v);
+        store_8_columns(to, pieces, v);
       } else {
-        store_4_columns(map, pieces, v);
+        load_columns(chunk, 4, from, v);
+        store_4_columns(to, pieces, v);
       }
     }
   }
@@ -160,7 +213,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx512_kernel = {
-    "avx512", Avx512::kLanes, Avx512::kAccumulators, ONNXCOMP_MULTIPLY_TABLE(Avx512), gather, scatter, finish<Avx512>,
+    "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512), gather, scatter, finish<Avx512>,
 };
 
 }  // namespace onnxcomp::sparse_conv

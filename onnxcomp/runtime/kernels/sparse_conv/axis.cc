@@ -6,8 +6,6 @@
 namespace onnxcomp::sparse_conv {
 namespace {
 
-constexpr int kChunkColumns = 8;
-
 struct Tap {
   int64_t residue;   // of tap * dilation modulo the stride
   int64_t quotient;  // of the same
@@ -26,12 +24,6 @@ std::vector<Tap> taps_by_residue(const AxisShape& shape) {
   return taps;
 }
 
-LaneChunk empty_chunk(int64_t column) {
-  LaneChunk chunk{column, 0, {}};
-  std::fill(std::begin(chunk.slot), std::end(chunk.slot), -1);
-  return chunk;
-}
-
 }  // namespace
 
 Axis::Axis(const AxisShape& shape, int64_t positions) : positions_(positions), start_(shape.kernel) {
@@ -45,17 +37,17 @@ Axis::Axis(const AxisShape& shape, int64_t positions) : positions_(positions), s
   }
 }
 
-std::vector<LaneChunk> Axis::chunks(int64_t step) const {
+std::vector<LaneChunk> Axis::chunks(int columns, int64_t step) const {
   std::vector<std::pair<int64_t, int64_t>> by_input;
   for (int64_t slot = 0; slot < slots(); ++slot) by_input.emplace_back(input_[slot], slot);
   std::sort(by_input.begin(), by_input.end());
   std::vector<LaneChunk> chunks;
   for (const auto& [input, slot] : by_input) {
-    if (chunks.empty() || input >= chunks.back().column + kChunkColumns) chunks.push_back(empty_chunk(input));
+    if (chunks.empty() || input >= chunks.back().column + columns) chunks.push_back({input, 0, {}});
     LaneChunk& chunk = chunks.back();
-    const int64_t column = input - chunk.column;
-    chunk.width = static_cast<int32_t>(column) + 1;
-    chunk.slot[column] = static_cast<int32_t>(slot * step);
+    const auto column = static_cast<int32_t>(input - chunk.column);
+    for (; chunk.width < column; ++chunk.width) chunk.slot[chunk.width] = chunk.slot[chunk.width - 1];
+    chunk.slot[chunk.width++] = static_cast<int32_t>(slot * step);
   }
   return chunks;
 }

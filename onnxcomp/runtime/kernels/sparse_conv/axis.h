@@ -25,8 +25,8 @@ class Axis {
   int64_t start(int64_t tap) const { return start_[tap]; }
   // The input in `slot`, relative to the tile's origin.
   int64_t input(int64_t slot) const { return input_[slot]; }
-  // The inputs as runs of neighbours; a chunk's slots are multiplied by `step`.
-  std::vector<LaneChunk> chunks(int64_t step) const;
+  // The inputs as runs of up to `columns` neighbours; a chunk's slots are multiplied by `step`.
+  std::vector<LaneChunk> chunks(int columns, int64_t step) const;
 
  private:
   int64_t positions_;

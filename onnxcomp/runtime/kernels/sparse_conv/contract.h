@@ -15,23 +15,25 @@ namespace onnxcomp::sparse_conv {
 constexpr int kMaxMajor = 4;
 constexpr int kMaxMinor = 14;
 
-// For every row r (an output channel) and position (a, b) of a tile:
+// For every row r, with output channel o = output[r], and position (a, b) of a tile:
 //
-//   result[r][a][b] = clamp(start[r][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b * 4L])
+//   result[place[r]][a][b] = clamp(start[o][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b * 4L])
 //
-// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[r]. The input may have any
+// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have any
 // alignment; aligned to 4L bytes, each product is one aligned load and half the time.
 struct Multiply {
   int64_t rows;
   const uint32_t* row_begin;  // [rows + 1]
+  const uint32_t* output;     // [rows]
+  const uint32_t* place;      // [rows]
   const uint16_t* index;
   const float* value;
   const char* input;
   const int64_t* offset;  // [input channels in block * taps], bytes
   int64_t pitch;          // bytes from one position along the major axis to the next
-  const float* bias;      // [rows]
-  const float* start;     // [rows][A][B][L], or null; may be `result`
-  float* result;          // [rows][A][B][L], rows `result_stride` floats apart
+  const float* bias;      // [outputs]
+  const float* start;     // [outputs][A][B][L], or null; may be `result` where `place` is `output`
+  float* result;          // [places][A][B][L], places `result_stride` floats apart
   int64_t result_stride;
   bool clamp;  // into low..high; NaN stays NaN
   float low;
@@ -39,12 +41,15 @@ struct Multiply {
 };
 using MultiplyFn = void (*)(const Multiply&) noexcept;
 
+constexpr int kMaxChunk = 16;
+
 // How the L lanes of a tile lie in a map of floats in memory. Lane l has an origin of its own; relative to it all lanes
-// touch the same rows and columns. Columns come in chunks of up to 8 neighbours. What lies outside the map is masked.
+// touch the same rows and columns. Columns come in chunks of neighbours. What lies outside the map is masked.
 struct LaneChunk {
-  int64_t column;   // of its first element, relative to the lane's origin
-  int32_t width;    // 1 to 8
-  int32_t slot[8];  // vector index within the row's vectors for each column, -1 where it is not wanted
+  int64_t column;           // of its first element, relative to the lane's origin
+  int32_t width;            // 1 to the kernel's `chunk`; the first and the last column are wanted
+  int32_t slot[kMaxChunk];  // vector index of each column within the row's vectors; of a column that is not wanted, its
+                            // left neighbour's: written from right to left, the wanted one stays
 };
 struct LaneMap {
   int64_t rows;
@@ -52,11 +57,11 @@ struct LaneMap {
   const LaneChunk* chunk;   // [chunks]
   const int64_t* row_slot;  // [rows] vector index of the row's first vector
   const int64_t* offset;    // [rows][L] floats from the map's first element to column 0 of this row in lane l
-  const uint8_t* mask;      // [rows][chunks][L] bit j: column j of the chunk lies inside the map
+  const uint16_t* mask;     // [rows][chunks][L] bit j: column j of the chunk lies inside the map
 };
 // map -> vectors; zero where masked. `vectors` is aligned to 4L bytes.
 using GatherFn = void (*)(const LaneMap&, const float* map, float* vectors) noexcept;
-// vectors -> map; masked elements are not written.
+// vectors -> map; masked elements are not written. Every column of the map's chunks is wanted.
 using ScatterFn = void (*)(const LaneMap&, const float* vectors, float* map) noexcept;
 
 enum class Activation { none, relu, clip, leaky_relu, sigmoid, hard_swish, silu };
@@ -75,6 +80,7 @@ struct Kernel {
   const char* name;
   int lanes;         // L: 4, 8 or 16
   int accumulators;  // multiply[a - 1][b - 1] is null where a * b is more
+  int chunk;         // the most columns a LaneChunk may have
   MultiplyFn multiply[kMaxMajor][kMaxMinor];
   GatherFn gather;
   ScatterFn scatter;

@@ -5,11 +5,11 @@
 namespace onnxcomp::sparse_conv {
 namespace {
 
-// Bits [from, to) of a byte, clamped to it.
-uint8_t bits(int64_t from, int64_t to) {
-  from = std::clamp<int64_t>(from, 0, 8);
-  to = std::clamp<int64_t>(to, from, 8);
-  return static_cast<uint8_t>((1u << to) - (1u << from));
+// Bits [from, to) of a mask, clamped to it.
+uint16_t bits(int64_t from, int64_t to) {
+  from = std::clamp<int64_t>(from, 0, kMaxChunk);
+  to = std::clamp<int64_t>(to, from, kMaxChunk);
+  return static_cast<uint16_t>((1u << to) - (1u << from));
 }
 
 struct MapSize {
@@ -49,7 +49,7 @@ size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {
   size_t bytes = 0;
   for (const auto map : {&TileLayout::input, &TileLayout::output}) {
     const MapSize size = largest(plan, map);
-    bytes += Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint8_t>(size.masks * kernel.lanes);
+    bytes += Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint16_t>(size.masks * kernel.lanes);
   }
   return bytes;
 }
@@ -59,7 +59,7 @@ LanePlacement::LanePlacement(const Kernel& kernel, const ConvShape& shape, const
   const auto take = [&](MapLayout TileLayout::*map) {
     const MapSize size = largest(plan, map);
     int64_t* offset = workspace.take<int64_t>(size.rows * kernel.lanes);
-    return Placed{offset, workspace.take<uint8_t>(size.masks * kernel.lanes)};
+    return Placed{offset, workspace.take<uint16_t>(size.masks * kernel.lanes)};
   };
   input_memory_ = take(&TileLayout::input);
   output_memory_ = take(&TileLayout::output);
@@ -91,7 +91,7 @@ LaneMap LanePlacement::place(const MapLayout& map, const Placed& memory, const E
         const LaneChunk& chunk = map.chunk[c];
         const int64_t first = at_x + chunk.column;
         memory.mask[(row * chunks + c) * kernel_.lanes + lane] =
-            inside ? bits(-first, std::min<int64_t>(chunk.width, x.size - first)) : uint8_t{0};
+            inside ? bits(-first, std::min<int64_t>(chunk.width, x.size - first)) : uint16_t{0};
       }
     }
   }

@@ -63,7 +63,7 @@ class LanePlacement {
   // The memory behind a LaneMap that depends on the tile's place.
   struct Placed {
     int64_t* offset;
-    uint8_t* mask;
+    uint16_t* mask;
   };
   // Along one axis of a map: its size and where lanes begin in it. Lane (r, c) of the grid begins at r * step + origin.
   struct Extent {

@@ -59,13 +59,13 @@ double predict(const Kernel& kernel, const ConvShape& shape, double nonzeros, co
   return tiles * (products + rows + entering + leaving);
 }
 
-MapLayout map_layout(const Axis& y, const Axis& x, bool minor_is_y) {
+MapLayout map_layout(const Kernel& kernel, const Axis& y, const Axis& x, bool minor_is_y) {
   MapLayout map;
   for (int64_t slot = 0; slot < y.slots(); ++slot) {
     map.row.push_back(y.input(slot));
     map.row_slot.push_back(slot * (minor_is_y ? 1 : x.slots()));
   }
-  map.chunk = x.chunks(minor_is_y ? y.slots() : 1);
+  map.chunk = x.chunks(kernel.chunk, minor_is_y ? y.slots() : 1);
   return map;
 }
 
@@ -90,8 +90,8 @@ TileLayout lane_tile(const Kernel& kernel, const ConvShape& shape, int64_t block
         tile.offset.push_back((channel * tile.channel_vectors + y.start(ky) * step_y + x.start(kx) * step_x) * bytes);
     }
   }
-  tile.input = map_layout(y, x, minor_is_y);
-  tile.output = map_layout(output_axis(rows), output_axis(columns), minor_is_y);
+  tile.input = map_layout(kernel, y, x, minor_is_y);
+  tile.output = map_layout(kernel, output_axis(rows), output_axis(columns), minor_is_y);
   return tile;
 }
 

@@ -31,9 +31,8 @@ inline void for_each_lane(const LaneMap& lanes, Visit visit) {
   for (int64_t row = 0; row < lanes.rows; ++row) {
     for (int64_t c = 0; c < lanes.chunks; ++c) {
       const LaneChunk& chunk = lanes.chunk[c];
-      const uint8_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
-      for (int j = 0; j < chunk.width; ++j) {
-        if (chunk.slot[j] < 0) continue;
+      const uint16_t* mask = lanes.mask + (row * lanes.chunks + c) * L;
+      for (int j = chunk.width - 1; j >= 0; --j) {
         const int64_t vector = (lanes.row_slot[row] + chunk.slot[j]) * L;
         for (int lane = 0; lane < L; ++lane)
           visit(lanes.offset[row * L + lane] + chunk.column + j, vector + lane, (mask[lane] >> j & 1) != 0);
@@ -55,7 +54,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel portable_kernel = {
-    "portable", Portable::kLanes, Portable::kAccumulators, ONNXCOMP_MULTIPLY_TABLE(Portable), gather, scatter,
+    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable), gather, scatter,
     finish<Portable>,
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kRowsAtOnce = 8;        // finished tiles that stay in L1 until they are stored
 constexpr double kTaskCycles = 40'000;    // about 10 us: well above the 0.2 us that a task costs
 constexpr int64_t kTasksPerProcessor = 8;  // so that uneven tasks even out
-constexpr int64_t kUnitRows = 16;         // fewer do not pay for loading a tile's input again
+constexpr uint32_t kInOrder[kRowsAtOnce] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 bool is_clamp(Activation activation) { return activation == Activation::relu || activation == Activation::clip; }
 
@@ -39,18 +39,18 @@ void Run::choose_tasks() {
   const int64_t for_cache = weight_.blocks > 1 ? divide_up(weight_.shape.outputs * row_bytes * 2, machine().l2_bytes) : 1;
   const int64_t for_threads =
       processors > 1 ? divide_up(std::min(worthwhile, 2 * processors), std::max<int64_t>(tiles, 1)) : 1;
-  const int64_t most = std::max<int64_t>(weight_.shape.outputs / kUnitRows, 1);
-  parts_ = std::clamp<int64_t>(std::max(for_cache, for_threads), 1, most);
+  // Units are whole ranges of sorted rows; smaller ones would not pay for loading a tile's input again anyway.
+  parts_ = std::clamp<int64_t>(std::max(for_cache, for_threads), 1, divide_up(weight_.shape.outputs, kSortedOutputs));
   tasks_ = std::clamp<int64_t>(std::min(worthwhile, kTasksPerProcessor * processors), 1, std::max<int64_t>(tiles * parts_, 1));
 }
 
 Run::Unit Run::unit(int64_t index) const {
-  const Split split = {weight_.shape.outputs, parts_};
+  const Split ranges = {divide_up(weight_.shape.outputs, kSortedOutputs), parts_};
   const int64_t part = index % parts_;
-  return {index / parts_, split.begin(part), split.size(part)};
+  const int64_t first = ranges.begin(part) * kSortedOutputs;
+  const int64_t last = std::min(first + ranges.size(part) * kSortedOutputs, weight_.shape.outputs);
+  return {index / parts_, first, last - first};
 }
-
-int64_t Run::largest_unit() const { return Split{weight_.shape.outputs, parts_}.size(0); }
 
 bool Run::run(int64_t task) const noexcept {
   return plan_.pixels ? run_tiles<PixelPlacement>(task) : run_tiles<LanePlacement>(task);
@@ -64,7 +64,7 @@ bool Run::run_tiles(int64_t task) const noexcept {
   }
   const int64_t tile_floats = plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest
   const int64_t input_floats = in_place_ ? 0 : plan_.block * channel_vectors * kernel_.lanes;
-  const int64_t partial_floats = weight_.blocks > 1 ? largest_unit() * tile_floats : 0;
+  const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
                       Workspace::piece<float>((kRowsAtOnce + 1) * tile_floats) + Placement::workspace_bytes(kernel_, plan_));
@@ -92,7 +92,6 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const WeightShape& shape = weight_.shape;
   const TileLayout& layout = tile.layout();
   const int64_t tile_floats = layout.vectors() * kernel_.lanes;
-  const int64_t first_output = unit.group * shape.outputs + unit.first;
   const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
   const MultiplyFn multiply = kernel_.multiply[layout.major - 1][layout.minor - 1];
 
@@ -102,12 +101,14 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   m.value = weight_.value.data();
   m.offset = in_place_ ? plan_.direct_offset.data() : layout.offset.data();
   m.pitch = layout.pitch;
-  m.bias = tensors_.bias + first_output;
-  m.result = scratch.partial;
+  m.bias = tensors_.bias + unit.group * shape.outputs;
+  m.result = scratch.partial - unit.first * tile_floats;
   m.result_stride = tile_floats;
   for (int64_t block = 0; block < weight_.blocks; ++block) {
     const bool last = block + 1 == weight_.blocks;
-    m.row_begin = weight_.row_begin.data() + weight_.row(unit.group, block, unit.first);
+    const int64_t first_row = weight_.first_row(unit.group, block) + unit.first;
+    m.row_begin = weight_.row_begin.data() + first_row;
+    m.output = m.place = weight_.output.data() + first_row;
     const bool empty = m.row_begin[0] == m.row_begin[unit.rows];
     if (empty && !last) continue;
     const int64_t first = block * weight_.block;
@@ -122,9 +123,9 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
     }
     if (last) break;
     multiply(m);
-    m.start = scratch.partial;
+    m.start = m.result;
   }
-  finish_rows(tile, scratch, image * shape_.output_channels() + first_output, m);
+  finish_rows(tile, scratch, image * shape_.output_channels() + unit.group * shape.outputs, m);
 }
 
 // The last block of input channels, and what comes after it.
@@ -142,12 +143,13 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     return multiply(m);
   }
   m.result = scratch.finished;
+  m.place = kInOrder;
   const int64_t rows = m.rows;
   for (int64_t row = 0; row < rows; row += m.rows) {
     m.rows = std::min(kRowsAtOnce, rows - row);
     multiply(m);
     for (int64_t r = 0; r < m.rows; ++r) {
-      const int64_t at = (first_plane + row + r) * plane;
+      const int64_t at = (first_plane + m.output[r]) * plane;
       float* vectors = scratch.finished + r * tile_floats;
       if (tensors_.residual != nullptr) tile.load_output(tensors_.residual + at, scratch.residual);
       if (separate_finish_)
@@ -155,8 +157,7 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
       tile.store_output(vectors, tensors_.y + at);
     }
     m.row_begin += m.rows;
-    m.bias += m.rows;
-    if (m.start != nullptr) m.start += m.rows * tile_floats;
+    m.output += m.rows;
   }
 }
 

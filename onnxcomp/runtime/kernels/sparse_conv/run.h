@@ -35,7 +35,7 @@ class Run {
   };
   struct Scratch {
     float* input;     // [block][channel vectors][L]
-    float* partial;   // [rows][tile][L], where there are several blocks
+    float* partial;   // [rows of a unit][tile][L], where there are several blocks
     float* finished;  // [kRowsAtOnce][tile][L]
     float* residual;  // [tile][L]
   };
@@ -47,8 +47,7 @@ class Run {
   template <class Placement>
   void finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& rows) const noexcept;
 
-  Unit unit(int64_t index) const;
-  int64_t largest_unit() const;
+  Unit unit(int64_t index) const;  // the first is the largest
   void choose_tasks();
 
   const Kernel& kernel_;

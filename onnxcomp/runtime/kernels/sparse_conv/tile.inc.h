@@ -43,8 +43,8 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[s][a][b] = zero;
       }
     }
-    const Vector bias = Isa::broadcast(m.bias + row);
-    const char* start = reinterpret_cast<const char*>(m.start) + row * A * B * kBytes;
+    const Vector bias = Isa::broadcast(m.bias + m.output[row]);
+    const char* start = reinterpret_cast<const char*>(m.start) + m.output[row] * A * B * kBytes;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
@@ -70,7 +70,7 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[0][a][b] = Isa::min(high, Isa::max(low, sum[0][a][b]));
       }
     }
-    float* result = m.result + row * m.result_stride;
+    float* result = m.result + m.place[row] * m.result_stride;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14

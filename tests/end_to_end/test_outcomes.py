@@ -1,0 +1,100 @@
+"""How a run ends when it does not end well: exit codes, what is said, and what is left on the disk."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from onnxcomp import pipeline
+from onnxcomp.model import Model
+from tests.end_to_end.small import ALWAYS, assert_refused, onnxcomp, save_network
+from tests.plugins.install import PlugIn
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return save_network(tmp_path / "in.onnx")
+
+
+MISSES = {
+    ("--target-size", "1%"): "are above --target-size 1%",
+    ("--target-size", "100"): "are above --target-size 100 (100 bytes)",
+    ("--target-speedup", "1000"): "is below --target-speedup 1000",
+}
+MEETS = [("--target-size", "99%"), ("--target-speedup", "0.001"), ("--min-agreement", "100")]
+
+
+@pytest.mark.parametrize("budget", MISSES)
+def test_a_missed_budget_is_said_and_the_best_saved(budget: tuple[str, str], source: Path) -> None:
+    target, report = source.with_name("out.onnx"), source.with_name("report.json")
+    result = onnxcomp("optimize", source, target, "--passes", ALWAYS, "--json", report, *budget)
+    assert result.exit_code == 3
+    assert MISSES[budget] in result.stdout
+    written = json.loads(report.read_text())
+    assert written["exit"] == 3 and any(MISSES[budget] in note for note in written["notes"])
+    assert target.stat().st_size == written["output"]["bytes"] < source.stat().st_size
+    onnx.checker.check_model(onnx.load(target))
+
+
+@pytest.mark.parametrize("budget", MEETS)
+def test_a_budget_that_is_met(budget: tuple[str, str], source: Path) -> None:
+    result = onnxcomp("optimize", source, source.with_name("out.onnx"), "--passes", ALWAYS, *budget)
+    assert result.exit_code == 0, result.output
+
+
+def test_an_unequal_result_is_not_written(plug_in: PlugIn, source: Path) -> None:
+    plug_in("tests.plugins.third_party:Unproved")
+    target = source.with_name("out.onnx")
+    target.write_bytes(b"earlier")
+    refused = onnxcomp("optimize", source, target, "--passes", "unproved")
+    assert_refused(refused, 4, "not equal", "with the library: output 'y'", "nothing was written")
+    assert target.read_bytes() == b"earlier"
+    assert sorted(os.listdir(source.parent)) == ["in.onnx", "out.onnx"]
+
+
+def test_an_error_above_the_limit_is_not_written(source: Path) -> None:
+    refused = onnxcomp("optimize", source, source.with_name("out.onnx"), "--passes", ALWAYS, "--max-error", 1e-12)
+    assert_refused(refused, 4, "is above 1e-12")
+    assert os.listdir(source.parent) == ["in.onnx"]
+
+
+def test_no_gain_where_one_is_required(tmp_path: Path) -> None:
+    source = save_network(tmp_path / "in.onnx")
+    refused = onnxcomp("optimize", source, tmp_path / "out.onnx", "--passes", "drop-identity", "--require-gain")
+    assert_refused(refused, 5, "nothing worth doing")
+    assert os.listdir(tmp_path) == ["in.onnx"]
+
+
+def interrupt(*_arguments: Any, **_options: Any) -> None:
+    raise KeyboardInterrupt
+
+
+STAGES = {"verify": (pipeline, "compare"), "measure": (pipeline, "take_turns"), "save": (Model, "save")}
+
+
+@pytest.mark.parametrize("stage", ["pass", *STAGES])
+def test_an_interrupted_run_leaves_nothing(
+    stage: str, plug_in: PlugIn, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in("tests.plugins.third_party:Interrupted")
+    if stage in STAGES:
+        monkeypatch.setattr(*STAGES[stage], interrupt)
+    passes = ALWAYS if stage in STAGES else f"sparse-weight,interrupted,{ALWAYS}"
+    refused = onnxcomp("optimize", source, source.with_name("out.onnx"), "--passes", passes)
+    assert_refused(refused, 130, "interrupted")
+    assert os.listdir(source.parent) == ["in.onnx"]
+
+
+def test_an_interrupted_save_leaves_what_was_there(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes while the bytes are on the disk under another name already."""
+    target = source.with_name("out.onnx")
+    target.write_bytes(b"earlier")
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: interrupt() if to == target else replace(self, to))
+    refused = onnxcomp("optimize", source, target, "--passes", ALWAYS)
+    assert_refused(refused, 130, "interrupted")
+    assert target.read_bytes() == b"earlier"
+    assert sorted(os.listdir(source.parent)) == ["in.onnx", "out.onnx"]

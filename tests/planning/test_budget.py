@@ -1,0 +1,106 @@
+"""Was the budget met: labels, metrics, agreement and gain, on networks whose answers are known."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxcomp.budget import Speed, Verdict, judge
+from onnxcomp.calibration import open_data
+from onnxcomp.errors import DataError, NothingGained, UsageError
+from onnxcomp.settings import Settings
+from onnxcomp.verify import compare
+from tests.passes.graphs import model_of
+
+TEXT = "g (float[N, 4] x) => (float[N, 4] y) {\ny = Mul (x, w)\n}"
+X = np.eye(4, dtype=np.float32)  # sample i is of class i
+
+
+def right_on(folder: Path, classes: int) -> Path:
+    """A network that is right on the first `classes` samples and says class 0 on the others, or 1 for 0."""
+    path = folder / f"{classes}.onnx"
+    scale = np.where(np.arange(4) < classes, 1, -1).astype(np.float32)
+    model_of(TEXT, {"w": scale}).save(path)
+    return path
+
+
+def measured(
+    folder: Path, before: int, after: int, labels: bool = True, speed: Speed | None = None, **options: Any
+) -> Verdict:
+    """The verdict on a network right on `after` of 4 samples, made of one right on `before`."""
+    source, result = right_on(folder, before), right_on(folder, after)
+    arrays = {"x": X, **({"labels": np.arange(4)} if labels else {})}
+    np.savez(folder / "data.npz", **arrays)
+    data = open_data(folder / "data.npz", [("x", np.float32, ["N", 4])])
+    verified = (compare(source, result, data, threads=1, max_error=10),)
+    return judge(source, result, verified, speed, data, Settings.of(threads=1, **options))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "max_drop", "drop", "missed"),
+    [(4, 4, 0, 0, False), (4, 3, 25, 25, False), (4, 3, 24.9, 25, True), (4, 2, 10, 50, True), (3, 4, 0, -25, False)],
+)
+def test_a_drop_of_top1(
+    before: int, after: int, max_drop: float, drop: float, missed: bool, tmp_path: Path
+) -> None:
+    verdict = measured(tmp_path, before, after, max_drop=max_drop)
+    assert verdict.drop == drop
+    assert verdict.exit == (3 if missed else 0)
+    assert verdict.missed == ((f"a drop of {drop:.2f} points is above --max-drop {max_drop:g}",) if missed else ())
+
+
+@pytest.mark.parametrize(("after", "agreement", "missed"), [(4, 100, False), (3, 75, False), (3, 76, True)])
+def test_agreement_needs_no_labels(after: int, agreement: float, missed: bool, tmp_path: Path) -> None:
+    verdict = measured(tmp_path, 4, after, labels=False, min_agreement=agreement)
+    assert bool(verdict.missed) == missed
+    assert verdict.drop is None
+
+
+def largest(outputs: dict[str, np.ndarray], labels: np.ndarray | None) -> float:
+    """A metric that tests name: the sum of the output, in points."""
+    assert labels is None
+    return float(outputs["y"].sum())
+
+
+@pytest.mark.parametrize("metric", [largest, f"{__name__}:largest"])
+def test_a_metric_of_the_users(
+    metric: Callable[..., float] | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(metric, str):
+        (tmp_path / "my_metric.py").write_text("def total(outputs, labels):\n    return float(outputs['y'].sum())\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        metric = "my_metric:total"
+    verdict = measured(tmp_path, 4, 3, labels=False, max_drop=1, metric=metric)
+    assert verdict.drop == 2  # one of four ones became minus one
+    assert verdict.exit == 3
+
+
+@pytest.mark.parametrize("metric", ["os", "os:nothing", "no_such_module:f", "os:sep"])
+def test_a_metric_that_is_none(metric: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--metric {metric}"):
+        measured(tmp_path, 4, 4, max_drop=1, metric=metric)
+
+
+def test_a_drop_without_labels_names_the_other_way(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.npz has no labels; without them give --min-agreement"):
+        measured(tmp_path, 4, 4, labels=False, max_drop=1)
+
+
+@pytest.mark.parametrize(("speedup", "missed"), [(2.0, False), (1.9, True), (None, True)])
+def test_speed(speedup: float | None, missed: bool, tmp_path: Path) -> None:
+    speed = Speed(1.0, 1.0 / speedup, speedup) if speedup else None
+    assert bool(measured(tmp_path, 4, 4, speed=speed, target_speedup=2).missed) == missed
+
+
+def test_size(tmp_path: Path) -> None:
+    (missed,) = measured(tmp_path, 4, 4, target_size="99%").missed
+    assert "are above --target-size 99%" in missed
+    assert measured(tmp_path, 4, 4, target_size="100%").missed == ()
+
+
+def test_a_gain_is_required(tmp_path: Path) -> None:
+    with pytest.raises(NothingGained, match="nothing worth doing was found"):
+        measured(tmp_path, 4, 4, speed=Speed(1.0, 1.0, 1.0), require_gain=True)
+    assert measured(tmp_path, 4, 4, speed=Speed(1.1, 1.0, 1.1), require_gain=True).exit == 0
