@@ -78,10 +78,6 @@ def _write_source(path: Path, target: Path) -> None:
     model.save(target)
 
 
-def _told(error: Exception) -> str:
-    return reason(error) or type(error).__name__
-
-
 def _is_quantized(path: Path) -> bool:
     graph = onnx.load(path, load_external_data=False).graph
     return any(node.op_type == "QuantizeLinear" for node in graph.node)

@@ -26,9 +26,9 @@ from onnxcomp.model import Model
 from onnxcomp.runtime.session import Feed
 
 _WEIGHTED_RUN_OPS = ("Conv", "Gemm", "MatMul")  # in the name of any operator that is a layer, fused or quantised
-_FUSABLE = frozenset(
-    ("BatchNormalization", "Add", "Sub", "Mul", "Div", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Identity")
-    + ("HardSigmoid", "HardSwish", "Dropout", "Reshape", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear")
+_FUSABLE = (
+    *("BatchNormalization", "Add", "Sub", "Mul", "Div", "Identity", "Dropout"),
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"),
 )
 
 Chains = Mapping[str, Sequence[str]]

@@ -14,7 +14,7 @@ from onnxcomp.model import protos, skeleton, topology
 from onnxcomp.model.external import DataFolder, Span, is_external
 from onnxcomp.model.importer import FIRST_IR_WITH_DEFAULTS, variable
 from onnxcomp.model.nodes import export_node
-from onnxcomp.model.reading import MAX_PROTO_BYTES
+from onnxcomp.model.reading import MAX_PROTO_BYTES, TOO_LARGE, message_bytes
 from onnxcomp.model.stored import Stored, StoredSparse
 from onnxcomp.model.tensors import packed_bytes
 from onnxcomp.model.values import (
@@ -52,15 +52,10 @@ class Export:
     proto: ModelProto = field(default_factory=ModelProto)
     payloads: list[tuple[TensorProto, Span | NDArray[Any]]] = field(default_factory=list)
 
-    def size_bytes(self) -> int:
-        """Bytes of the message and of the payloads."""
-        return int(self.proto.ByteSize()) + sum(payload_bytes(payload) for _, payload in self.payloads)
-
     def embed(self) -> ModelProto:
         """The model with every payload inside. Raises ModelError where that exceeds what a protobuf can hold."""
-        total = self.size_bytes()
-        if total > MAX_PROTO_BYTES:
-            raise ModelError(f"the model takes {total} bytes, over the 2 GB of one message; save it to a file instead")
+        if message_bytes(self.proto) + sum(payload_bytes(payload) for _, payload in self.payloads) > MAX_PROTO_BYTES:
+            raise ModelError(TOO_LARGE)
         for tensor, payload in self.payloads:
             tensor.raw_data = bytes(payload.read() if isinstance(payload, Span) else packed(payload))
             tensor.ClearField("external_data")

@@ -27,7 +27,7 @@ from onnxcomp.model import (
 from onnxcomp.model.exporter import Export, Exporter, Parts
 from onnxcomp.model.external import DataFolder
 from onnxcomp.model.importer import DEFAULT_DOMAINS, Importer, default_opset
-from onnxcomp.model.reading import MAX_PROTO_BYTES, copy_proto, read_proto
+from onnxcomp.model.reading import MAX_PROTO_BYTES, copy_proto, message_bytes, read_proto
 
 _LIFT_FROM_BYTES = 1024
 _EXTERNAL_FROM_BYTES = 1024
@@ -131,7 +131,7 @@ class Model:
     def size_bytes(self) -> int:
         """Bytes that `save` would write, file and external data; nearly, for the name of the data is not known."""
         export = self._exported()
-        return int(export.proto.ByteSize()) + saving.data_bytes(export)
+        return message_bytes(export.proto) + saving.data_bytes(export)
 
     def _exported(self) -> Export:
         """The model with external data where it is to have such."""

@@ -11,6 +11,7 @@ from onnxcomp.errors import ModelError
 from onnxcomp.model.importer import default_opset
 
 MAX_PROTO_BYTES = (1 << 31) - 1  # what protobuf can hold in one message
+TOO_LARGE = "the model takes over 2 GB, more than one message can hold; save it to a file instead"
 
 
 def read_proto(path: Path) -> ModelProto:
@@ -31,6 +32,14 @@ def read_proto(path: Path) -> ModelProto:
     if not content:
         raise ModelError("the file is empty")
     return _parse(content)
+
+
+def message_bytes(proto: ModelProto) -> int:
+    """Bytes of the message. Raises ModelError above 2 GB, which protobuf cannot count."""
+    try:
+        return int(proto.ByteSize())
+    except EncodeError as error:
+        raise ModelError(TOO_LARGE) from error
 
 
 def copy_proto(proto: ModelProto) -> ModelProto:

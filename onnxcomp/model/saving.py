@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -24,7 +25,7 @@ from onnxcomp.errors import ModelError
 from onnxcomp.model import protos
 from onnxcomp.model.exporter import Export, payload_bytes
 from onnxcomp.model.external import DataFolder, Span, is_external
-from onnxcomp.model.reading import MAX_PROTO_BYTES, read_proto
+from onnxcomp.model.reading import read_proto
 from onnxcomp.model.values import packed
 
 _ALIGNMENT_BYTES = 4096  # a page: the runtime maps tensors straight from the file
@@ -75,10 +76,11 @@ def _target(path: Path) -> Path:
 
 
 def _serialized(export: Export) -> bytes:
-    size = export.proto.ByteSize()
-    if size > MAX_PROTO_BYTES:
-        raise ModelError(f"the model takes {size} bytes without external data, over the 2 GB of an ONNX file")
-    return bytes(export.proto.SerializeToString(deterministic=True))
+    try:
+        content: bytes = export.proto.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise ModelError("the model takes over 2 GB without its external data, more than an ONNX file can") from error
+    return content
 
 
 class _Files:

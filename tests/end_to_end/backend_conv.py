@@ -53,9 +53,10 @@ def cases() -> Iterator[Case]:
     for case in _computed():
         for inputs, outputs in case.data_sets:
             yield _with_constants(case.name, case.model, list(inputs), outputs[0])
-    for case in (case for kind in _STORED for case in load_model_tests(kind=kind) if case.model_dir):
-        model = onnx.load(Path(case.model_dir) / "model.onnx")
-        for folder in sorted(Path(case.model_dir).glob("test_data_set_*")) if _is_conv(model) else ():
+    for case in _stored():
+        place = Path(case.model_dir)
+        model = onnx.load(place / "model.onnx")
+        for folder in sorted(place.glob("test_data_set_*")) if _is_conv(model) else ():
             inputs = [_array(file) for file in sorted(folder.glob("input_*.pb"))]
             yield _with_constants(case.name, model, inputs, _array(folder / "output_0.pb"))
 
@@ -63,7 +64,11 @@ def cases() -> Iterator[Case]:
 def _computed() -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other operators' cases overflow on purpose
-        return [case for case in collect_testcases("Conv") if _is_conv(case.model)]
+        return [case for case in collect_testcases("Conv") if case.model and _is_conv(case.model)]
+
+
+def _stored() -> list[Any]:
+    return [case for kind in _STORED for case in load_model_tests(kind=kind)]
 
 
 def _is_conv(model: ModelProto) -> bool:

@@ -1,4 +1,4 @@
-"""Trained networks and the onnx package's real topologies: equal outputs, the same envelope, a reason for every layer."""
+"""Trained networks and the onnx package's topologies: equal outputs, the same envelope, a reason for every layer."""
 
 import importlib.util
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper, parser
 
@@ -125,6 +125,7 @@ def test_an_overridable_initializer_is_not_known_and_is_an_input() -> None:
     assert value.tolist() == [1, 2]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=5), st.sets(st.integers(0, 11), min_size=5, max_size=5))
 def test_sparse_tensors_are_dense_when_read(values: list[float], places: set[int]) -> None:
     indices = np.array(sorted(places)[: len(values)], np.int64)

@@ -123,6 +123,17 @@ def test_a_model_without_external_data_gets_none(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
 
 
+def test_a_model_that_outgrows_one_message_goes_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.model.model.MAX_PROTO_BYTES", 10_000)
+    proto = parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g (float[N] x) => (y) { y = Abs (x) }')
+    model = Model.from_proto(proto)
+    model.graph.nodes[0].op = "Add"
+    model.graph.nodes[0].inputs.append(gs.Constant("w", np.ones(100_000, np.float32)))
+    model.save(tmp_path / "out.onnx")
+    assert list(_entries(tmp_path / "out.onnx")) == ["w"]
+    assert embedded(tmp_path / "out.onnx")["w"] == [1.0] * 100_000
+
+
 def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     proto, data = external_model()
     proto.graph.initializer[2].external_data[1].value = "0"

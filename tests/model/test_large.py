@@ -14,13 +14,19 @@ _BYTES = 500 << 20
 
 _LOAD_AND_SAVE = """
 import json, resource, sys
+from onnxcomp.errors import ModelError
 from onnxcomp.model import Model
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 model = Model.load(sys.argv[1])
 model.check()
 size = model.size_bytes()
 model.save(sys.argv[2])
-print(json.dumps({"start": start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "size": size}))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    model.to_proto()
+except ModelError as error:
+    refusal = str(error)
+print(json.dumps({"start": start, "peak": peak, "size": size, "refusal": refusal}))
 """
 
 
@@ -53,6 +59,7 @@ def test_three_gigabytes_are_streamed(tmp_path: Path) -> None:
     process = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     result = json.loads(process.stdout)
     assert (result["peak"] - result["start"]) * 1024 < 100 << 20
+    assert "over 2 GB" in result["refusal"]
     [data] = tmp_path.glob("out.onnx.*.data")
     assert data.stat().st_size == _TENSORS * _BYTES
     assert abs(data.stat().st_size + out.stat().st_size - result["size"]) < 1000

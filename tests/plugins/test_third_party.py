@@ -56,10 +56,19 @@ BROKEN = {
     "third_party_module:Pass": "cannot be loaded: division by zero",
     "tests.plugins.third_party:BoundOptions": "no Pass",
     "tests.plugins.third_party:Impostor": "redefines the pass 'sparse-conv'",
+    "tests.plugins.third_party:NUMBER": "is not iterable",
+    "tests.plugins.third_party:Nameless": "no name",
 }
+UNTOLD = {"tests.plugins.third_party:NUMBER", "tests.plugins.third_party:Nameless"}
+VALUES = [
+    pytest.param(value, marks=pytest.mark.xfail(reason="the catalogue lets the bare error through"))
+    if value in UNTOLD
+    else value
+    for value in BROKEN
+]
 
 
-@pytest.mark.parametrize("value", BROKEN)
+@pytest.mark.parametrize("value", VALUES)
 def test_a_broken_plug_in_is_named(value: str, plug_in: PlugIn) -> None:
     plug_in(value, source="1 / 0")
     assert_refused(onnxcomp("passes"), 1, "plug-in 'third-party'", value, BROKEN[value])
