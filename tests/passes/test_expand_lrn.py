@@ -29,7 +29,7 @@ def expand(text: str, monkeypatch: pytest.MonkeyPatch, opset: int = 13, faster: 
     size=st.integers(1, 9),
     beta=st.sampled_from([0.75, 0.5, 1.0]),
     channels=st.integers(1, 12),
-    rest=st.sampled_from(["7, 9", "5", "2, 3, 4"]),
+    rest=st.sampled_from(["7, 9", "1, 5"]),
 )
 def test_equals_the_operator(size: int, beta: float, channels: int, rest: str) -> None:
     text = lrn(f"size = {size}, alpha = 0.3, beta = {beta}, bias = 1.5", channels, rest)
