@@ -1,6 +1,7 @@
 """The command line: options in, tables or JSON out, exit codes as documented in README.md."""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,23 @@ def main() -> None:
     """Make convolutional networks in ONNX smaller and faster in ONNX Runtime, with proof."""
 
 
+class _Finite(click.FloatRange):
+    """A number that is neither NaN nor infinite: those pass a range's bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+def _writable(_context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """A file to write: its folder is looked for before the work is done, not after."""
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"{option.opts[0]} {path}: there is no folder {path.parent}; create it first")
+    return path
+
+
 def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
@@ -61,7 +79,14 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--layout", type=click.Choice(["nchw", "nhwc"]), default="nchw", show_default=True),
             click.option("--threads", type=click.IntRange(1), help="Of ONNX Runtime. [default: physical cores]"),
             click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random inputs."),
-            click.option("--json", "json_path", type=_FILE, metavar="FILE", help="Also write the result as JSON."),
+            click.option(
+                "--json",
+                "json_path",
+                type=_FILE,
+                callback=_writable,
+                metavar="FILE",
+                help="Also write the result as JSON.",
+            ),
             click.option("--quiet", is_flag=True, help="Print nothing but errors."),
         )
     ):
@@ -108,7 +133,7 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--include", multiple=True, metavar="REGEX", help="Touch only nodes whose name matches.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Leave nodes whose name matches alone.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
-@click.option("--plan", type=_FILE, metavar="FILE", help="Write the choices made.")
+@click.option("--plan", type=_FILE, callback=_writable, metavar="FILE", help="Write the choices made.")
 @click.option("--replay", type=_FILE, metavar="FILE", help="Make the choices of a plan.")
 @click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
 @click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
@@ -141,9 +166,9 @@ def inspect(source: Path, json_path: Path | None, quiet: bool, **options: Any) -
 @main.command()
 @click.argument("a", metavar="A.onnx", type=_FILE)
 @click.argument("b", metavar="B.onnx", type=_FILE)
-@click.option("--max-error", type=float, metavar="E", help="Relative L2 error of an output. [default: 0.001]")
-@click.option("--rtol", type=float, metavar="R", help="Hold every element to ATOL + R * |a| instead.")
-@click.option("--atol", type=float, metavar="A")
+@click.option("--max-error", type=_Finite(0), metavar="E", help="Relative L2 error of an output. [default: 0.001]")
+@click.option("--rtol", type=_Finite(0), metavar="R", help="Hold every element to ATOL + R * |a| instead.")
+@click.option("--atol", type=_Finite(0), metavar="A")
 @click.option("--batch", type=click.IntRange(1))
 @_data_options
 def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any) -> int:
@@ -158,9 +183,7 @@ def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any
 @main.command()
 @click.argument("models", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True, type=_FILE)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Spent measuring."
-)
+@click.option("--seconds", type=_Finite(0, min_open=True), default=5.0, show_default=True, help="Spent measuring.")
 @click.option("--int8", is_flag=True, help="Set A, quantised by ONNX Runtime, beside them.")
 @click.option("--layers", is_flag=True, help="Also time every layer, by ONNX Runtime's profiler.")
 @_data_options
@@ -174,7 +197,7 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **optio
 
 
 @main.command()
-@click.option("--json", "json_path", type=_FILE, metavar="FILE")
+@click.option("--json", "json_path", type=_FILE, callback=_writable, metavar="FILE")
 def passes(json_path: Path | None) -> None:
     """List every installed pass with its options and their defaults."""
     listing = commands.passes()
@@ -184,7 +207,7 @@ def passes(json_path: Path | None) -> None:
 
 @main.command()
 @click.option("--threads", type=click.IntRange(1))
-@click.option("--json", "json_path", type=_FILE, metavar="FILE")
+@click.option("--json", "json_path", type=_FILE, callback=_writable, metavar="FILE")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def host(threads: int | None, json_path: Path | None, quiet: bool) -> None:
     """Measure what this CPU can do: peak, bandwidths, break-even sparsity."""

@@ -13,9 +13,14 @@ from onnx import TensorProto, helper
 from onnxcomp.calibration import Data
 from onnxcomp.cost.measure import node_times
 from onnxcomp.cost.shapes import concrete_types
+from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.runtime.session import run, session
+
+
+class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
+    """What stands in the graph does not run in this ONNX Runtime, so nothing can be measured against it or proved."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,13 @@ class Context:
         return next((name for name in fragment.inputs if 0 in self.shapes.get(name, (0,))), None)
 
     def measure(self, before: Fragment, after: Fragment) -> Timing | None:
-        """Both fragments, interleaved, on inputs of the shapes they have here. None while a plan is replayed."""
+        """Both fragments, interleaved, on inputs of the shapes they have here. None while a plan is replayed.
+
+        Raises NotRunnable where `before` does not run here.
+        """
         if not self.measuring:
             return None
+        self._require_runnable(before)
         models = [self._alone(fragment) for fragment in (before, after)]
         key = hashlib.sha256(b"".join(models) + repr(self._feed_shapes(before)).encode()).hexdigest()
         if key not in self.timings:
@@ -86,14 +95,24 @@ class Context:
         return self.timings[key]
 
     def rewrite_error(self, before: Fragment | None, after: Fragment | None) -> float | None:
-        """Relative L2 error of `after` against `before`, the larger with the library or without. None for a removal."""
+        """Relative L2 error of `after` against `before`, the larger with the library or without. None for a removal.
+
+        Raises NotRunnable where `before` does not run here.
+        """
         if before is None or after is None or self.unknown_shape(before):
             return None
         feed = self._feed(before)
-        expected = run(session(self._alone(before), self.threads, library=False), feed)
+        expected = self._require_runnable(before)
         model = self._alone(after)
         results = [run(session(model, self.threads, library=library), feed) for library in (True, False)]
         return max(relative_l2(got, want) for outputs in results for got, want in zip(outputs, expected, strict=True))
+
+    def _require_runnable(self, fragment: Fragment) -> list[Any]:
+        """The outputs of `fragment` without the library. Raises NotRunnable."""
+        try:
+            return run(session(self._alone(fragment), self.threads, library=False), self._feed(fragment))
+        except ModelError as error:
+            raise NotRunnable(str(error)) from error
 
     def _alone(self, fragment: Fragment) -> bytes:
         # The body of a function in `after` may need a newer opset than the model has so far.

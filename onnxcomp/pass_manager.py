@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxcomp.calibration import open_data, random_data
 from onnxcomp.catalogue import installed
-from onnxcomp.context import Context
+from onnxcomp.context import Context, NotRunnable
 from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
@@ -138,15 +138,19 @@ def _run(
     start = perf_counter()
     model, sites, declined = _sites(one, before, selection)
     context = context.on(model)
-    chosen: list[tuple[Site, Candidate]] = []
+    proven: list[tuple[Site, Candidate, float | None]] = []
     for done, site in enumerate(sites):
         progress(one.name, done, len(sites))
-        pick = _pick(one, site, context, choose)
-        if isinstance(pick, Candidate):
-            chosen.append((site, pick))
-        else:
-            declined.append(pick)
-    applied = [_apply(one, model, site, candidate, context) for site, candidate in chosen]
+        with _naming(site):
+            try:
+                pick = _pick(one, site, context, choose)
+                if isinstance(pick, Candidate):
+                    proven.append((site, pick, _prove(pick, context)))
+                else:
+                    declined.append(pick)
+            except NotRunnable as error:
+                declined.append(Declined(site.name, f"can be neither measured nor proved here: {error}"))
+    applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []
     if applied:
         model.graph.toposort()
@@ -183,8 +187,7 @@ def _matched(one: Pass, model: Model, selection: Selection) -> tuple[list[Site],
 
 
 def _pick(one: Pass, site: Site, context: Context, choose: Chooser) -> Candidate | Declined:
-    with _naming(site):
-        proposals = list(one.propose(site, context))
+    proposals = list(one.propose(site, context))
     candidates = [p for p in proposals if isinstance(p, Candidate)]
     if candidates:
         return choose(one.name, site, candidates)
@@ -192,13 +195,17 @@ def _pick(one: Pass, site: Site, context: Context, choose: Chooser) -> Candidate
     return refusals[0] if refusals else Declined(site.name, "nothing to propose")
 
 
-def _apply(one: Pass, model: Model, site: Site, candidate: Candidate, context: Context) -> Applied:
-    covers = tuple(str(node.outputs[0].name) for node in site.nodes)
+def _prove(candidate: Candidate, context: Context) -> float | None:
+    """The error of the rewrite, None for a removal. OnnxcompError where it is no rewrite but a change."""
+    error = context.rewrite_error(candidate.before, candidate.after)
+    if error is not None and not error <= MAX_REWRITE_ERROR:
+        raise OnnxcompError(f"the rewrite's outputs are off by {error:.1e} (relative L2)")
+    return error
+
+
+def _apply(one: Pass, model: Model, site: Site, candidate: Candidate, error: float | None) -> Applied:
+    name, covers = site.name, tuple(str(node.outputs[0].name) for node in site.nodes)
     with _naming(site):
-        error = context.rewrite_error(candidate.before, candidate.after)
-        if error is not None and not error <= MAX_REWRITE_ERROR:
-            raise OnnxcompError(f"the rewrite's outputs are off by {error:.1e} (relative L2)")
-        name = site.name
         one.apply(model, site, candidate)
     return Applied(name, covers[0], covers, candidate, error)
 
@@ -209,7 +216,7 @@ def _naming(site: Site) -> Iterator[None]:
     name = site.name
     try:
         yield
-    except UsageError:
+    except (NotRunnable, UsageError):
         raise
     except Exception as error:
         what = str(error) if isinstance(error, OnnxcompError) else f"{type(error).__name__}: {error}"

@@ -61,9 +61,8 @@ def quantize(path: str | Path, feeds: Iterable[Feed], folder: Path) -> Path:
             use_external_data_format=large,
         )
     except Exception as error:  # the quantiser raises whatever its parts do
-        raise ModelError(
-            f"{path}: ONNX Runtime cannot quantise it to int8: {_told(error)}; leave --int8 out"
-        ) from error
+        told = reason(error) or type(error).__name__
+        raise ModelError(f"{path}: ONNX Runtime cannot quantise it to int8: {told}; leave --int8 out") from error
     if not _is_quantized(target):
         raise ModelError(f"{path}: ONNX Runtime finds nothing in it to quantise to int8; leave --int8 out")
     return target

@@ -88,7 +88,7 @@ class Model:
 
     @property
     def opset(self) -> int:
-        """The version of the default operator set."""
+        """The version of the default operator set; 0 where the model uses others only."""
         return default_opset(self._parts.shell)
 
     @property
@@ -231,9 +231,10 @@ class Model:
         taken = topology.named_tensors(self.graph).keys() | {tensor.name for tensor in self._parts.initializers}
         converter = conversion.Converter(self.opset, version, types, taken)
         conversion.convert_graph(self.graph, converter, self._parts.folder)
-        for entry in self._parts.shell.opset_import:
-            if entry.domain in DEFAULT_DOMAINS:
-                entry.version = version
+        imports = self._parts.shell.opset_import
+        default = [entry for entry in imports if entry.domain in DEFAULT_DOMAINS] or [imports.add(domain="")]
+        for entry in default:
+            entry.version = version
         self._announce_versions()
 
     def add_function(self, function: FunctionProto) -> None:

@@ -64,6 +64,8 @@ def _check_header(proto: ModelProto) -> None:
     """Raise ModelError unless `proto` is a model of versions that this onnx knows."""
     if not (proto.ir_version and proto.HasField("graph")):
         raise ModelError("not an ONNX model, or a damaged one: it has no graph or no IR version")
+    if not proto.opset_import:
+        raise ModelError("not an ONNX model we can read: it names no operator set")
     if proto.ir_version > onnx.IR_VERSION:
         raise ModelError(_too_new("IR version", proto.ir_version, onnx.IR_VERSION))
     newest = onnx.defs.onnx_opset_version()

@@ -10,8 +10,10 @@ faster here. Equal to rounding. Declines other values of beta and a number of ch
 
 from collections.abc import Iterable
 from math import floor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from onnxcomp.context import Context
@@ -50,7 +52,7 @@ class ExpandLrn(Pass):
         before = Fragment.of(context.model, site.nodes)
         x, y = before.inputs[0], before.outputs[0]
         size = int(node.attrs["size"])
-        constants = {
+        constants: dict[str, NDArray[Any]] = {
             f"{y}_rows": np.array([0, 1, shape[1], -1], np.int64),  # channels down, the map's pixels across
             f"{y}_alpha": np.array(node.attrs.get("alpha", 1e-4), np.float32),
             f"{y}_bias": np.array(node.attrs.get("bias", 1.0), np.float32),

@@ -68,6 +68,23 @@ def test_no_gain_where_one_is_required(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["in.onnx"]
 
 
+@pytest.mark.parametrize("option", ["--json", "--plan"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(option: str, source: Path) -> None:
+    missing = source.parent / "missing" / "file.json"
+    refused = onnxcomp("optimize", source, source.with_name("out.onnx"), option, missing)
+    assert_refused(refused, 2, f"{option} {missing}", "there is no folder")
+    assert os.listdir(source.parent) == ["in.onnx"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("verify", 2, "--max-error"), ("verify", 2, "--rtol"), ("bench", 1, "--seconds")]
+)
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_numbers_that_are_none_are_refused(arguments: tuple[str, int, str], value: str, source: Path) -> None:
+    command, models, option = arguments
+    assert_refused(onnxcomp(command, *[source] * models, option, value), 2, option)
+
+
 def interrupt(*_arguments: Any, **_options: Any) -> None:
     raise KeyboardInterrupt
 

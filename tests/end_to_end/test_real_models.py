@@ -25,6 +25,7 @@ MODELS = [
 ]
 TOLERANCE = 1e-5  # relative L2: float32 sums in another order, over some fifty layers
 IMAGES = 100
+GROWTH_BYTES = 4096  # nodes that take the place of one; a computed weight that was stored would be hundreds of times that
 Optimized = Callable[[Path], tuple[Path, Result]]
 
 
@@ -47,7 +48,7 @@ def test_a_real_model(source: Path, optimized: Optimized) -> None:
     target, result = optimized(source)
     assert result.report.exit == 0
     assert result.report.verify["passed"]
-    assert target.stat().st_size <= source.stat().st_size
+    assert target.stat().st_size <= source.stat().st_size + GROWTH_BYTES
     assert_same_envelope(onnx.load(source), onnx.load(target), result.report.notes)
     assert_every_layer_told(onnx.load(source), result)
     assert_equal(source, target)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper, parser
@@ -25,7 +26,7 @@ _STRUCTURE = {
 }
 
 _BODY = """
-<ir_version: 13, opset_import: ["" : 21, "custom" : 3]>
+<ir_version: 10, opset_import: ["" : 21, "custom" : 3]>
 agraph (float[N, 4] x, bool flag, float[4] scale, seq(float[2]) unused_sequence, optional(float[2]) unused_optional)
     => (float[N, 4] y, int64[2] constant_output, float z)
     <float[4] scale = {1, 2, 3, 4}, float[4] shift = {5, 6, 7, 8}, int64[2] constant_output = {1, 2},
@@ -48,6 +49,7 @@ agraph (float[N, 4] x, bool flag, float[4] scale, seq(float[2]) unused_sequence,
 def full_model() -> ModelProto:
     """The model; it is sound in itself, though not one that a runtime would take."""
     model = parser.parse_model(_BODY)
+    model.ir_version = onnx.IR_VERSION
     values = numpy_helper.from_array(np.array([3.0, 4.0], np.float32), "sparse")
     indices = numpy_helper.from_array(np.array([1, 5], np.int64), "")
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 3]))

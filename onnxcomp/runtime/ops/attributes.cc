@@ -7,8 +7,8 @@
 
 namespace onnxcomp {
 
-// The ABI does not tell an absent attribute from one of another type, and reads lists as empty whatever the type; taking
-// a default for an attribute of another type would compute something else than the model says.
+// The ABI does not tell an absent attribute from one of another type, and reads lists as empty whatever the type;
+// taking a default for an attribute of another type would compute something else than the model says.
 void Attributes::check_absent(const char* name, const char* type) const {
   int64_t integer = 0;
   float real = 0;

@@ -27,7 +27,8 @@ std::vector<int64_t> read_weight_shape(const Attributes& attributes) {
       fail("weight_shape ", text(*shape), " has more than ", kLargestWeight, " elements");
     if (i >= 2) taps *= size;
   }
-  if (taps > kLargestKernel) fail("weight_shape ", text(*shape), " has a kernel of more than ", kLargestKernel, " taps");
+  if (taps > kLargestKernel)
+    fail("weight_shape ", text(*shape), " has a kernel of more than ", kLargestKernel, " taps");
   return *shape;
 }
 
@@ -91,8 +92,8 @@ ConvAttributes::Extent ConvAttributes::extent(size_t axis, int64_t size) const {
   const int64_t pad_begin = padded ? a.pad_begin : 0;
   const int64_t available = size + pad_begin + (padded ? a.pad_end : 0);
   if (available < a.extent())
-    fail("X has ", size, " elements along spatial axis ", axis, ", with padding ", available, ", fewer than the kernel's ",
-         a.extent());
+    fail("X has ", size, " elements along spatial axis ", axis, ", with padding ", available,
+         ", fewer than the kernel's ", a.extent());
   return {pad_begin, (available - a.extent()) / a.stride + 1};
 }
 

@@ -30,8 +30,8 @@ struct ConvAttributes {
   // Reads and checks every attribute that Conv and the stored weight have. Throws Error naming the attribute.
   static ConvAttributes read(const Attributes& attributes);
 
-  // Padding before the first element (negative: elements skipped) and the number of outputs, for `size` inputs along `axis`. Throws Error where the
-  // padded input is smaller than the kernel.
+  // Padding before the first element (negative: elements skipped) and the number of outputs, for `size` inputs along
+  // `axis`. Throws Error where the padded input is smaller than the kernel.
   struct Extent {
     int64_t pad_begin;
     int64_t outputs;

@@ -75,7 +75,8 @@ Bitmap read_bitmap(const OrtApi& api, const OrtKernelInfo* info, const std::vect
     fail("values must be float32 or float16 of rank 1");
   int64_t elements = 1;
   for (const int64_t size : weight_shape) elements *= size;
-  const Bitmap bitmap = {static_cast<const uint8_t*>(mask.data), mask.shape[0], values.data, half, values.shape[0], elements};
+  const Bitmap bitmap = {
+      static_cast<const uint8_t*>(mask.data), mask.shape[0], values.data, half, values.shape[0], elements};
   bitmap.check();
   return bitmap;
 }
@@ -105,7 +106,8 @@ std::vector<int64_t> expected_sizes(const ConvAttributes& conv, const std::vecto
     const bool known = declared.size() == conv.axes.size() + 2 && declared[2 + i] > 0;
     const int64_t size = known ? declared[2 + i] : kTypicalSize;
     const ConvAxis& a = conv.axes[i];
-    const bool fits = conv.auto_pad == AutoPad::notset ? size + a.pad_begin + a.pad_end >= a.extent() : size >= a.extent();
+    const bool fits =
+        conv.auto_pad == AutoPad::notset ? size + a.pad_begin + a.pad_end >= a.extent() : size >= a.extent();
     sizes.push_back(fits ? size : a.extent());
   }
   return sizes;

@@ -46,7 +46,8 @@ struct Pieces {
 // v[i] holds row i, of lane i; on return, column i of all lanes. Columns from `width` on are not needed.
 inline __attribute__((always_inline)) void transpose_16(__m512* v, int width) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) transpose_quarters(v + i);  // v[i + j]: columns j, j + 4, j + 8, j + 12 of lanes i to i + 3
+  for (int i = 0; i < 16; i += 4)
+    transpose_quarters(v + i);  // v[i + j]: columns j, j + 4, j + 8, j + 12 of lanes i to i + 3
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
     const __m512 low_even = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
@@ -105,7 +106,8 @@ inline __attribute__((always_inline)) void load_4_columns(const float* map, cons
 }
 
 // Stores columns [0, min(columns, width)) from right to left, as LaneChunk asks for.
-inline __attribute__((always_inline)) void store_columns(const LaneChunk& chunk, int columns, const __m512* v, float* to) {
+inline __attribute__((always_inline)) void store_columns(const LaneChunk& chunk, int columns, const __m512* v,
+                                                         float* to) {
 #pragma GCC unroll 16
   for (int j = columns - 1; j >= 0; --j) {
     if (j < chunk.width) _mm512_store_ps(to + chunk.slot[j] * L, v[j]);
@@ -183,7 +185,8 @@ inline __attribute__((always_inline)) void store_4_columns(float* map, const Pie
 }
 
 // Columns past the chunk repeat its first; they are masked.
-inline __attribute__((always_inline)) void load_columns(const LaneChunk& chunk, int columns, const float* from, __m512* v) {
+inline __attribute__((always_inline)) void load_columns(const LaneChunk& chunk, int columns, const float* from,
+                                                        __m512* v) {
 #pragma GCC unroll 16
   for (int j = 0; j < columns; ++j) v[j] = _mm512_load_ps(from + chunk.slot[j < chunk.width ? j : 0] * L);
 }
@@ -213,7 +216,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx512_kernel = {
-    "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512), gather, scatter, finish<Avx512>,
+    "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512),
+    gather,   scatter,        finish<Avx512>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -1,4 +1,5 @@
-// Every implementation: best first, portable last. Declarations, dispatch, tests and benchmarks all come from this list.
+// Every implementation: best first, portable last. Declarations, dispatch, tests and benchmarks all come from this
+// list.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"

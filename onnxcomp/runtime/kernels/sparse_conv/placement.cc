@@ -24,7 +24,7 @@ struct MapSize {
 };
 
 // The largest of the plan's tiles.
-MapSize largest(const Plan& plan, MapLayout TileLayout::*map) {
+MapSize largest(const Plan& plan, MapLayout TileLayout::* map) {
   MapSize size;
   for (const auto& row : plan.tile) {
     for (const TileLayout& tile : row) size.cover(tile.*map);
@@ -49,14 +49,15 @@ size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {
   size_t bytes = 0;
   for (const auto map : {&TileLayout::input, &TileLayout::output}) {
     const MapSize size = largest(plan, map);
-    bytes += Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint16_t>(size.masks * kernel.lanes);
+    bytes +=
+        Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint16_t>(size.masks * kernel.lanes);
   }
   return bytes;
 }
 
 LanePlacement::LanePlacement(const Kernel& kernel, const ConvShape& shape, const Plan& plan, Workspace& workspace)
     : kernel_(kernel), shape_(shape), plan_(plan) {
-  const auto take = [&](MapLayout TileLayout::*map) {
+  const auto take = [&](MapLayout TileLayout::* map) {
     const MapSize size = largest(plan, map);
     int64_t* offset = workspace.take<int64_t>(size.rows * kernel.lanes);
     return Placed{offset, workspace.take<uint16_t>(size.masks * kernel.lanes)};

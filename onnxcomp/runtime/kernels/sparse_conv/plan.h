@@ -1,9 +1,9 @@
 // How one convolution is cut up: what the lanes are, which tiles, how tiles lie in the scratch.
 //
-// A k > 1 (or strided, or padded) convolution works on *lanes*: the output map is cut into a grid of L blocks, lane l of a
-// vector belongs to block l, and successive vectors are successive positions within a block, so that every shift of the
-// kernel and every stride is a whole aligned vector. A 1x1 convolution of stride 1 needs none of that: L successive
-// *pixels* are the vector.
+// A k > 1 (or strided, or padded) convolution works on *lanes*: the output map is cut into a grid of L blocks, lane l
+// of a vector belongs to block l, and successive vectors are successive positions within a block, so that every shift
+// of the kernel and every stride is a whole aligned vector. A 1x1 convolution of stride 1 needs none of that: L
+// successive *pixels* are the vector.
 #pragma once
 
 #include <cstdint>
@@ -50,12 +50,13 @@ struct Plan {
   int64_t grid_y;  // lanes only: blocks down and across, grid_y * grid_x == L
   int64_t grid_x;
   bool minor_is_y;
-  Split y;          // of a block's rows; with pixels, one row
-  Split x;          // of a block's columns; with pixels, of the map's vectors
-  int64_t block;    // input channels in a block
-  double cycles;    // predicted, for one image and all groups; ranks plans and sizes tasks
+  Split y;                // of a block's rows; with pixels, one row
+  Split x;                // of a block's columns; with pixels, of the map's vectors
+  int64_t block;          // input channels in a block
+  double cycles;          // predicted, for one image and all groups; ranks plans and sizes tasks
   TileLayout tile[2][2];  // [row split's smaller size][column split's smaller size]
-  std::vector<int64_t> direct_offset;  // pixels only: offsets into the map itself where reading it in place pays, or empty
+  std::vector<int64_t>
+      direct_offset;  // pixels only: offsets into the map itself where reading it in place pays, or empty
 
   int64_t tiles() const { return y.parts * x.parts; }
   const TileLayout& layout(int64_t part_y, int64_t part_x) const {
@@ -63,8 +64,8 @@ struct Plan {
   }
 };
 
-// The cheapest plan for a weight with `nonzeros` entries. `block` is the packed weight's, or nothing where it is still to
-// be chosen: the plan's `block` is then the one to pack with.
+// The cheapest plan for a weight with `nonzeros` entries. `block` is the packed weight's, or nothing where it is still
+// to be chosen: the plan's `block` is then the one to pack with.
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block);
 
 }  // namespace onnxcomp::sparse_conv

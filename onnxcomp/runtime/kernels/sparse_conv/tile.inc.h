@@ -1,7 +1,7 @@
 // The arithmetic of every implementation, written once over a vector type.
 //
-// To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed namespace
-// and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
+// To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed
+// namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
 //
 // `Isa` provides: Vector (a GCC vector of floats), kLanes, kAccumulators, and static load (any alignment), store,
 // broadcast, fma(a, b, c) = a * b + c, and max and min that return their *second* operand where one is NaN.
@@ -167,9 +167,8 @@ void finish(const Finish& f, const float* residual, float* y, int64_t count) noe
     case Activation::clip:
       return for_each<Isa>(residual, y, count, [=](Vector v) { return Isa::min(high, Isa::max(low, v)); });
     case Activation::leaky_relu:
-      return for_each<Isa>(residual, y, count, [=](Vector v) {
-        return Isa::fma(alpha, Isa::min(zero, v), Isa::max(zero, v));
-      });
+      return for_each<Isa>(residual, y, count,
+                           [=](Vector v) { return Isa::fma(alpha, Isa::min(zero, v), Isa::max(zero, v)); });
     case Activation::sigmoid:
       return for_each<Isa>(residual, y, count, [](Vector v) { return sigmoid<Isa>(v); });
     case Activation::hard_swish:
@@ -179,14 +178,12 @@ void finish(const Finish& f, const float* residual, float* y, int64_t count) noe
   }
 }
 
-#define ONNXCOMP_MINORS(Isa, A)                                                                                  \
-  {                                                                                                              \
-    select<Isa, A, 1>(), select<Isa, A, 2>(), select<Isa, A, 3>(), select<Isa, A, 4>(), select<Isa, A, 5>(),     \
-        select<Isa, A, 6>(), select<Isa, A, 7>(), select<Isa, A, 8>(), select<Isa, A, 9>(), select<Isa, A, 10>(), \
-        select<Isa, A, 11>(), select<Isa, A, 12>(), select<Isa, A, 13>(), select<Isa, A, 14>()                   \
-  }
+#define ONNXCOMP_MINORS(Isa, A)                                                                                 \
+  {select<Isa, A, 1>(),  select<Isa, A, 2>(),  select<Isa, A, 3>(),  select<Isa, A, 4>(), select<Isa, A, 5>(),  \
+   select<Isa, A, 6>(),  select<Isa, A, 7>(),  select<Isa, A, 8>(),  select<Isa, A, 9>(), select<Isa, A, 10>(), \
+   select<Isa, A, 11>(), select<Isa, A, 12>(), select<Isa, A, 13>(), select<Isa, A, 14>()}
 #define ONNXCOMP_MULTIPLY_TABLE(Isa) \
-  { ONNXCOMP_MINORS(Isa, 1), ONNXCOMP_MINORS(Isa, 2), ONNXCOMP_MINORS(Isa, 3), ONNXCOMP_MINORS(Isa, 4) }
+  {ONNXCOMP_MINORS(Isa, 1), ONNXCOMP_MINORS(Isa, 2), ONNXCOMP_MINORS(Isa, 3), ONNXCOMP_MINORS(Isa, 4)}
 
 }  // namespace
 }  // namespace onnxcomp::sparse_conv

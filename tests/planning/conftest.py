@@ -1,0 +1,3 @@
+"""What planning's tests share."""
+
+from tests.end_to_end.small import quick as quick
