@@ -7,7 +7,8 @@ of it
     fused Conv_1, Conv_1/...    the same, fused
     Relu_1.out_nchwc            by the last tensor that was fused into it: a Conv in the blocked layout
 
-so a node belongs to the layer of its name, or else to the one behind whose output that tensor comes first.
+so a node belongs to the layer of its name, or else to the one behind whose output that tensor comes first. What has
+neither name, the inside of a function that ran without our library, is a row of its own.
 """
 
 import re

@@ -1,8 +1,9 @@
 // The slice of ONNX Runtime's C ABI that this library uses.
 //
-// The runtime's wheels ship no headers. Its C ABI is documented, stable and append-only: `OrtApi` is a table of function
-// pointers that only ever grows at its end, so a member is fully described by its slot and its signature. Members that we
-// do not call are gaps. Version 17 (ONNX Runtime 1.17) is the first with ShapeInferContext_* and KernelContext_ParallelFor.
+// The runtime's wheels ship no headers. Its C ABI is documented, stable and append-only: `OrtApi` is a table of
+// function pointers that only ever grows at its end, so a member is fully described by its slot and its signature.
+// Members that we do not call are gaps. Version 17 (ONNX Runtime 1.17) is the first with ShapeInferContext_* and
+// KernelContext_ParallelFor.
 #pragma once
 
 #include <cstddef>
@@ -42,26 +43,26 @@ struct OrtApi {
   void* gap_1[1];
   const char* (*GetErrorMessage)(const OrtStatus*);  // 2
   void* gap_3[23];
-  OrtStatus* (*CreateCustomOpDomain)(const char* domain, OrtCustomOpDomain** out);                  // 26
-  OrtStatus* (*CustomOpDomain_Add)(OrtCustomOpDomain*, const struct OrtCustomOp*);                  // 27
-  OrtStatus* (*AddCustomOpDomain)(OrtSessionOptions*, OrtCustomOpDomain*);                          // 28
+  OrtStatus* (*CreateCustomOpDomain)(const char* domain, OrtCustomOpDomain** out);  // 26
+  OrtStatus* (*CustomOpDomain_Add)(OrtCustomOpDomain*, const struct OrtCustomOp*);  // 27
+  OrtStatus* (*AddCustomOpDomain)(OrtSessionOptions*, OrtCustomOpDomain*);          // 28
   void* gap_29[22];
   OrtStatus* (*GetTensorMutableData)(OrtValue*, void** out);  // 51
   void* gap_52[3];
   OrtStatus* (*CastTypeInfoToTensorInfo)(const OrtTypeInfo*, const OrtTensorTypeAndShapeInfo** out);  // 55, borrowed
   void* gap_56[1];
-  OrtStatus* (*CreateTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo** out);                                // 57
-  OrtStatus* (*SetTensorElementType)(OrtTensorTypeAndShapeInfo*, ONNXTensorElementDataType);                  // 58
-  OrtStatus* (*SetDimensions)(OrtTensorTypeAndShapeInfo*, const int64_t* dims, size_t count);                 // 59
-  OrtStatus* (*GetTensorElementType)(const OrtTensorTypeAndShapeInfo*, ONNXTensorElementDataType* out);       // 60
-  OrtStatus* (*GetDimensionsCount)(const OrtTensorTypeAndShapeInfo*, size_t* out);                            // 61
-  OrtStatus* (*GetDimensions)(const OrtTensorTypeAndShapeInfo*, int64_t* dims, size_t count);                 // 62
-  OrtStatus* (*GetSymbolicDimensions)(const OrtTensorTypeAndShapeInfo*, const char* names[], size_t count);   // 63
+  OrtStatus* (*CreateTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo** out);                               // 57
+  OrtStatus* (*SetTensorElementType)(OrtTensorTypeAndShapeInfo*, ONNXTensorElementDataType);                 // 58
+  OrtStatus* (*SetDimensions)(OrtTensorTypeAndShapeInfo*, const int64_t* dims, size_t count);                // 59
+  OrtStatus* (*GetTensorElementType)(const OrtTensorTypeAndShapeInfo*, ONNXTensorElementDataType* out);      // 60
+  OrtStatus* (*GetDimensionsCount)(const OrtTensorTypeAndShapeInfo*, size_t* out);                           // 61
+  OrtStatus* (*GetDimensions)(const OrtTensorTypeAndShapeInfo*, int64_t* dims, size_t count);                // 62
+  OrtStatus* (*GetSymbolicDimensions)(const OrtTensorTypeAndShapeInfo*, const char* names[], size_t count);  // 63
   void* gap_64[1];
   OrtStatus* (*GetTensorTypeAndShape)(const OrtValue*, OrtTensorTypeAndShapeInfo** out);  // 65, owned
   void* gap_66[19];
-  OrtStatus* (*KernelInfoGetAttribute_float)(const OrtKernelInfo*, const char* name, float* out);               // 85
-  OrtStatus* (*KernelInfoGetAttribute_int64)(const OrtKernelInfo*, const char* name, int64_t* out);             // 86
+  OrtStatus* (*KernelInfoGetAttribute_float)(const OrtKernelInfo*, const char* name, float* out);                // 85
+  OrtStatus* (*KernelInfoGetAttribute_int64)(const OrtKernelInfo*, const char* name, int64_t* out);              // 86
   OrtStatus* (*KernelInfoGetAttribute_string)(const OrtKernelInfo*, const char* name, char* out, size_t* size);  // 87
   void* gap_88[2];
   OrtStatus* (*KernelContext_GetInput)(const OrtKernelContext*, size_t index, const OrtValue** out);  // 90
@@ -90,8 +91,8 @@ struct OrtApi {
   OrtStatus* (*ShapeInferContext_GetAttribute)(const OrtShapeInferContext*, const char* name,
                                                const OrtOpAttr** out);  // 269
   OrtStatus* (*ShapeInferContext_SetOutputTypeShape)(const OrtShapeInferContext*, size_t index,
-                                                     const OrtTensorTypeAndShapeInfo*);  // 270
-  OrtStatus* (*SetSymbolicDimensions)(OrtTensorTypeAndShapeInfo*, const char* names[], size_t count);  // 271
+                                                     const OrtTensorTypeAndShapeInfo*);                       // 270
+  OrtStatus* (*SetSymbolicDimensions)(OrtTensorTypeAndShapeInfo*, const char* names[], size_t count);         // 271
   OrtStatus* (*ReadOpAttr)(const OrtOpAttr*, OrtOpAttrType, void* data, size_t bytes, size_t* bytes_needed);  // 272
   void* gap_273[1];
   OrtStatus* (*KernelContext_ParallelFor)(const OrtKernelContext*, void (*body)(void* data, size_t task), size_t tasks,

@@ -11,8 +11,8 @@ enum class Isa { portable, avx2, avx512 };
 // What this CPU and operating system can execute.
 Isa detected_isa();
 
-// What kernels are to use: `detected_isa()`, or less where the environment variable ONNXCOMP_ISA (avx512, avx2, portable)
-// asks for less. Read once. Throws Error on any other value.
+// What kernels are to use: `detected_isa()`, or less where the environment variable ONNXCOMP_ISA (avx512, avx2,
+// portable) asks for less. Read once. Throws Error on any other value.
 Isa chosen_isa();
 
 struct Machine {

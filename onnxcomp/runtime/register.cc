@@ -16,12 +16,9 @@ using sparse_conv::Activation;
 #define ONNXCOMP_FORMS(suffix, activation) \
   {"SparseConv" suffix, false, Activation::activation}, { "SparseConvAdd" suffix, true, Activation::activation }
 constexpr SparseConvForm kForms[] = {
-    ONNXCOMP_FORMS("", none),
-    ONNXCOMP_FORMS("Relu", relu),
-    ONNXCOMP_FORMS("Clip", clip),
-    ONNXCOMP_FORMS("LeakyRelu", leaky_relu),
-    ONNXCOMP_FORMS("Sigmoid", sigmoid),
-    ONNXCOMP_FORMS("HardSwish", hard_swish),
+    ONNXCOMP_FORMS("", none),           ONNXCOMP_FORMS("Relu", relu),
+    ONNXCOMP_FORMS("Clip", clip),       ONNXCOMP_FORMS("LeakyRelu", leaky_relu),
+    ONNXCOMP_FORMS("Sigmoid", sigmoid), ONNXCOMP_FORMS("HardSwish", hard_swish),
     ONNXCOMP_FORMS("Silu", silu),
 };
 #undef ONNXCOMP_FORMS
@@ -122,7 +119,8 @@ OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base)
   using namespace onnxcomp;
   const OrtApi* api = base->GetApi(ORT_API_VERSION);
   if (api == nullptr) {
-    const std::string message = std::string("onnxcomp needs ONNX Runtime 1.17 or newer, this is ") + base->GetVersionString();
+    const std::string message =
+        std::string("onnxcomp needs ONNX Runtime 1.17 or newer, this is ") + base->GetVersionString();
     return base->GetApi(1)->CreateStatus(ORT_NOT_IMPLEMENTED, message.c_str());
   }
   return guarded(*api, [&] {

@@ -60,8 +60,8 @@ class PackedWeight {
     elements_ = static_cast<int64_t>(weight.size());
   }
   Bitmap bitmap() const {
-    return {mask_.data(), static_cast<int64_t>(mask_.size()), values_.data(), false, static_cast<int64_t>(values_.size()),
-            elements_};
+    return {mask_.data(), static_cast<int64_t>(mask_.size()),   values_.data(),
+            false,        static_cast<int64_t>(values_.size()), elements_};
   }
 
  private:

@@ -10,8 +10,7 @@
 
 namespace onnxcomp {
 
-// Each reader returns nothing where the attribute is absent or an empty list, and throws Error where it has another
-// type.
+// Each reader returns nothing where the attribute is absent or an empty list; Error where it has another type.
 class Attributes {
  public:
   virtual ~Attributes() = default;

@@ -31,7 +31,8 @@ void sort_rows(BlockedCsr& csr, const std::vector<uint32_t>& length) {
     std::iota(begin, begin + csr.shape.outputs, 0);
     for (int64_t range = 0; range < csr.shape.outputs; range += kSortedOutputs) {
       const int64_t end = std::min(range + kSortedOutputs, csr.shape.outputs);
-      std::stable_sort(begin + range, begin + end, [&](uint32_t a, uint32_t b) { return length[first + a] > length[first + b]; });
+      std::stable_sort(begin + range, begin + end,
+                       [&](uint32_t a, uint32_t b) { return length[first + a] > length[first + b]; });
     }
   }
 }

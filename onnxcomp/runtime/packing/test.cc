@@ -19,9 +19,16 @@ void test_half_to_float() {
     uint16_t half;
     float value;
   } const cases[] = {
-      {0x0000, 0.0f},    {0x3c00, 1.0f},         {0xc000, -2.0f},        {0x7bff, 65504.0f},
-      {0x0400, 0x1p-14f}, {0x0001, 0x1p-24f},     {0x83ff, -0x3ffp-24f},  {0x3555, 0x1.554p-2f},
-      {0x7c00, std::numeric_limits<float>::infinity()}, {0xfc00, -std::numeric_limits<float>::infinity()},
+      {0x0000, 0.0f},
+      {0x3c00, 1.0f},
+      {0xc000, -2.0f},
+      {0x7bff, 65504.0f},
+      {0x0400, 0x1p-14f},
+      {0x0001, 0x1p-24f},
+      {0x83ff, -0x3ffp-24f},
+      {0x3555, 0x1.554p-2f},
+      {0x7c00, std::numeric_limits<float>::infinity()},
+      {0xfc00, -std::numeric_limits<float>::infinity()},
   };
   for (const auto& c : cases) {
     const float value = half_to_float(c.half);
@@ -62,7 +69,8 @@ std::vector<float> unpack(const BlockedCsr& csr) {
       for (int64_t o = 0; o < s.outputs; ++o) {
         const int64_t row = csr.first_row(g, b) + o;
         const int64_t base = ((g * s.outputs + csr.output[row]) * s.channels + b * csr.block) * s.taps;
-        for (uint32_t i = csr.row_begin[row]; i < csr.row_begin[row + 1]; ++i) weight[base + csr.index[i]] += csr.value[i];
+        for (uint32_t i = csr.row_begin[row]; i < csr.row_begin[row + 1]; ++i)
+          weight[base + csr.index[i]] += csr.value[i];
       }
     }
   }

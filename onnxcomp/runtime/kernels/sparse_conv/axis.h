@@ -1,9 +1,9 @@
 // Where a tile's input lies along one axis: which inputs it reads and in which order they stand in the scratch.
 //
-// Position p of the tile under tap k reads input p * stride + k * dilation, relative to the tile's origin. The scratch is
-// ordered so that for each tap the tile's positions stand in successive slots, whatever the stride: inputs are sorted by
-// their residue modulo the stride first. Runs of successive slots are shared between taps where they overlap, and inputs
-// that no tap reads get no slot: a strided 1x1 kernel or a widely dilated one packs only what it uses.
+// Position p of the tile under tap k reads input p * stride + k * dilation, relative to the tile's origin. The scratch
+// is ordered so that for each tap the tile's positions stand in successive slots, whatever the stride: inputs are
+// sorted by their residue modulo the stride first. Runs of successive slots are shared between taps where they overlap,
+// and inputs that no tap reads get no slot: a strided 1x1 kernel or a widely dilated one packs only what it uses.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,8 @@ struct Layer {
   ConvShape shape;
 };
 
-Layer square(const char* name, int64_t groups, int64_t channels, int64_t outputs, int64_t size, int64_t kernel, int64_t stride) {
+Layer square(const char* name, int64_t groups, int64_t channels, int64_t outputs, int64_t size, int64_t kernel,
+             int64_t stride) {
   const AxisShape a = axis(size, kernel, stride, 1, kernel / 2, kernel / 2);
   return {name, {1, {groups, outputs / groups, channels / groups, kernel * kernel}, a, a}};
 }
@@ -73,10 +74,11 @@ void bench(const Kernel& kernel, double density) {
     const double us = median_us(run);
     const double dense_gflop = 2e-9 * data.weight.size() * p.shape.output_plane();
     const TileLayout& tile = prepared.plan.tile[0][0];
-    std::printf("%-9s %-20s %3.0f %% zeros %9.1f us %7.0f dense GFLOP/s  %lldx%lld tile, %lldx%lld grid, block %lld, error %.1g\n",
-                kernel.name, layer.name, 100 * (1 - density), us, dense_gflop / us * 1e6, (long long)tile.major,
-                (long long)tile.minor, (long long)prepared.plan.grid_y, (long long)prepared.plan.grid_x,
-                (long long)prepared.plan.block, worst_error(p, data));
+    std::printf("%-9s %-20s %3.0f %% zeros %9.1f us %7.0f dense GFLOP/s, error %.1g  ", kernel.name, layer.name,
+                100 * (1 - density), us, dense_gflop / us * 1e6, worst_error(p, data));
+    std::printf("%dx%d tile, %dx%d grid, block %d\n", static_cast<int>(tile.major), static_cast<int>(tile.minor),
+                static_cast<int>(prepared.plan.grid_y), static_cast<int>(prepared.plan.grid_x),
+                static_cast<int>(prepared.plan.block));
   }
 }
 

@@ -1,8 +1,8 @@
 // What one instruction set provides for sparse convolution, and what the code around it may count on.
 //
 // A *tile* is A x B vectors of output positions of one output channel, A, B >= 1: A along the tile's major axis, B
-// along its minor axis, contiguous in the scratch. What the lanes of a vector stand for is the view's business
-// (lane_view.h, pixel_view.h); to `multiply` they are L independent convolutions.
+// along its minor axis, contiguous in the scratch. What the lanes of a vector stand for is decided by the tile's
+// placement (placement.h); to `multiply` they are L independent convolutions.
 //
 // Only plain declarations may stand here: the files compiled for wide instruction sets include this header, and an
 // inline function emitted there could be the copy the linker keeps for every CPU.
@@ -17,8 +17,8 @@ constexpr int kMaxMinor = 14;
 
 // For every row r, with output channel o = output[r], and position (a, b) of a tile:
 //
-//   result[place[r]][a][b] = clamp(start[o][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b *
-//   4L])
+//   result[place[r]][a][b] =
+//       clamp(start[o][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b * 4L])
 //
 // i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have
 // any alignment; aligned to 4L bytes, each product is one aligned load and half the time.

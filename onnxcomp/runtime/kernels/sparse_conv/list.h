@@ -1,5 +1,4 @@
-// Every implementation: best first, portable last. Declarations, dispatch, tests and benchmarks all come from this
-// list.
+// Every implementation, best first, portable last: declarations, dispatch, tests and benchmarks come from this list.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"

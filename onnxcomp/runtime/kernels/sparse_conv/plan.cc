@@ -13,17 +13,18 @@ constexpr int64_t kLineBytes = 64;
 // 14 vectors for each of the 2^16 taps that a block may have, so that a 1 x 14 tile is always within it.
 constexpr int64_t kLargestScratch = int64_t{64} << 20;
 
-// Cycles on a core with two FMA units and two vector loads a cycle: a least-squares fit to 840 plans of 13 layers, timed on
-// Zen 5 with sixteen lanes. The plans it picks there take 7 % more than the best on average.
-constexpr double kPerVectorProduct = 0.73;  // 0.5 for the FMA, the rest for loads that miss L1
-constexpr double kPerNonzero = 0.87;        // weight, index and address
-constexpr double kLeastPerNonzero = 2.0;    // however small the tile
-constexpr double kPerRowVector = 2.6;       // partial sum in and out
-constexpr double kPerRow = 19.0;            // a loop begun and ended
-constexpr double kPerGatheredChunk = 25.0;  // up to 8 columns of all lanes transposed, once per row and input channel
+// Cycles on a core with two FMA units and two vector loads a cycle: a least-squares fit to 840 plans of 13 layers,
+// timed on Zen 5 with sixteen lanes. The plans it picks there take 7 % more than the best on average.
+constexpr double kPerVectorProduct = 0.73;   // 0.5 for the FMA, the rest for loads that miss L1
+constexpr double kPerNonzero = 0.87;         // weight, index and address
+constexpr double kLeastPerNonzero = 2.0;     // however small the tile
+constexpr double kPerRowVector = 2.6;        // partial sum in and out
+constexpr double kPerRow = 19.0;             // a loop begun and ended
+constexpr double kPerGatheredChunk = 25.0;   // up to 8 columns of all lanes transposed, once per row and input channel
 constexpr double kPerScatteredChunk = 70.0;  // the same on the way out, per output channel
 constexpr double kPerCopiedVector = 1.5;
-constexpr double kPerFarRow = 20.0;  // a row of an input that does not stay in L2, for each row of the grid; not in the fit
+// Not in the fit: a row of an input that does not stay in L2, for each row of the grid.
+constexpr double kPerFarRow = 20.0;
 constexpr double kOutsideL1 = 1.7;  // products whose scratch comes from L2
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -55,8 +55,7 @@ struct Plan {
   int64_t block;          // input channels in a block
   double cycles;          // predicted, for one image and all groups; ranks plans and sizes tasks
   TileLayout tile[2][2];  // [row split's smaller size][column split's smaller size]
-  std::vector<int64_t>
-      direct_offset;  // pixels only: offsets into the map itself where reading it in place pays, or empty
+  std::vector<int64_t> direct_offset;  // pixels only: offsets into the map itself, where reading it in place pays
 
   int64_t tiles() const { return y.parts * x.parts; }
   const TileLayout& layout(int64_t part_y, int64_t part_x) const {

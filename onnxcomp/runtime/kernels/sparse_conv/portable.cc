@@ -54,8 +54,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel portable_kernel = {
-    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable), gather, scatter,
-    finish<Portable>,
+    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
+    gather,     scatter,          finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv

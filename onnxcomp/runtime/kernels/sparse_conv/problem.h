@@ -40,15 +40,17 @@ class Buffer {
 
 struct Data {
   Data(const Problem& p, std::mt19937& random)
-      : weight(testing::sparse_normal(
-            random, p.shape.output_channels() * p.shape.weight.channels * p.shape.weight.taps, p.density)),
+      : weight(testing::sparse_normal(random, p.shape.output_channels() * p.shape.weight.channels * p.shape.weight.taps,
+                                      p.density)),
         x(testing::normal(random, p.shape.batch * p.shape.input_channels() * p.shape.input_plane()), p.misalignment),
         bias(testing::normal(random, p.shape.output_channels()), 0),
         residual(testing::normal(random, p.residual ? outputs(p) : 0), p.misalignment),
         y(std::vector<float>(outputs(p), 1e30f), p.misalignment),
         tensors{x.data(), bias.data(), p.residual ? residual.data() : nullptr, y.data()} {}
 
-  static int64_t outputs(const Problem& p) { return p.shape.batch * p.shape.output_channels() * p.shape.output_plane(); }
+  static int64_t outputs(const Problem& p) {
+    return p.shape.batch * p.shape.output_channels() * p.shape.output_plane();
+  }
 
   std::vector<float> weight;
   Buffer x;

@@ -1,4 +1,4 @@
-// Sparse convolution by its definition, on an unpacked weight and in double precision: what every kernel is tested against.
+// Sparse convolution by its definition, on an unpacked weight, in double precision: what kernels are tested against.
 #pragma once
 
 #include <vector>
@@ -13,6 +13,7 @@ struct Reference {
 };
 
 // `weight` is [output channels, channels of a group, taps]. `tensors.y` is not used.
-Reference reference(const std::vector<float>& weight, const ConvShape& shape, const Finish& finish, const Tensors& tensors);
+Reference reference(const std::vector<float>& weight, const ConvShape& shape, const Finish& finish,
+                    const Tensors& tensors);
 
 }  // namespace onnxcomp::sparse_conv

@@ -9,8 +9,8 @@
 namespace onnxcomp::sparse_conv {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 8;        // finished tiles that stay in L1 until they are stored
-constexpr double kTaskCycles = 40'000;    // about 10 us: well above the 0.2 us that a task costs
+constexpr int64_t kRowsAtOnce = 8;         // finished tiles that stay in L1 until they are stored
+constexpr double kTaskCycles = 40'000;     // about 10 us: well above the 0.2 us that a task costs
 constexpr int64_t kTasksPerProcessor = 8;  // so that uneven tasks even out
 constexpr uint32_t kInOrder[kRowsAtOnce] = {0, 1, 2, 3, 4, 5, 6, 7};
 
@@ -26,7 +26,8 @@ Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape,
          const Tensors& tensors)
     : kernel_(kernel), weight_(weight), shape_(shape), plan_(plan), finish_(finish), tensors_(tensors) {
   in_place_ = !plan.direct_offset.empty() && aligned(tensors.x, kernel.lanes * 4);
-  separate_finish_ = tensors.residual != nullptr || (finish.activation != Activation::none && !is_clamp(finish.activation));
+  separate_finish_ =
+      tensors.residual != nullptr || (finish.activation != Activation::none && !is_clamp(finish.activation));
   choose_tasks();
 }
 
@@ -36,12 +37,14 @@ void Run::choose_tasks() {
   const auto worthwhile = static_cast<int64_t>(std::min(plan_.cycles * shape_.batch / kTaskCycles, 1e9));
   // A unit's partial sums are to stay in half of L2.
   const int64_t row_bytes = plan_.tile[0][0].vectors() * kernel_.lanes * 4;
-  const int64_t for_cache = weight_.blocks > 1 ? divide_up(weight_.shape.outputs * row_bytes * 2, machine().l2_bytes) : 1;
+  const int64_t for_cache =
+      weight_.blocks > 1 ? divide_up(weight_.shape.outputs * row_bytes * 2, machine().l2_bytes) : 1;
   const int64_t for_threads =
       processors > 1 ? divide_up(std::min(worthwhile, 2 * processors), std::max<int64_t>(tiles, 1)) : 1;
   // Units are whole ranges of sorted rows; smaller ones would not pay for loading a tile's input again anyway.
   parts_ = std::clamp<int64_t>(std::max(for_cache, for_threads), 1, divide_up(weight_.shape.outputs, kSortedOutputs));
-  tasks_ = std::clamp<int64_t>(std::min(worthwhile, kTasksPerProcessor * processors), 1, std::max<int64_t>(tiles * parts_, 1));
+  tasks_ = std::clamp<int64_t>(std::min(worthwhile, kTasksPerProcessor * processors), 1,
+                               std::max<int64_t>(tiles * parts_, 1));
 }
 
 Run::Unit Run::unit(int64_t index) const {
@@ -67,7 +70,8 @@ bool Run::run_tiles(int64_t task) const noexcept {
   const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
-                      Workspace::piece<float>((kRowsAtOnce + 1) * tile_floats) + Placement::workspace_bytes(kernel_, plan_));
+                      Workspace::piece<float>((kRowsAtOnce + 1) * tile_floats) +
+                      Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
   scratch.input = workspace.take<float>(input_floats);
@@ -119,7 +123,8 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       m.input = reinterpret_cast<const char*>(scratch.input);
       const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
       for (int64_t c = 0; c < count; ++c)
-        tile.load_input(channels + c * shape_.input_plane(), scratch.input + c * layout.channel_vectors * kernel_.lanes);
+        tile.load_input(channels + c * shape_.input_plane(),
+                        scratch.input + c * layout.channel_vectors * kernel_.lanes);
     }
     if (last) break;
     multiply(m);

@@ -14,8 +14,7 @@ struct AxisShape {
   int64_t kernel;
   int64_t stride;
   int64_t dilation;
-  int64_t
-      pad;  // before the first input, negative where inputs are skipped; what follows the last is implied by `output`
+  int64_t pad;  // before the first input, negative where inputs are skipped; `output` implies what follows the last
 };
 
 struct ConvShape {

@@ -1,4 +1,4 @@
-// Every kernel this CPU can run, against the reference, over shapes, strides, dilations, groups, paddings and epilogues.
+// Every kernel this CPU can run, against the reference: shapes, strides, dilations, groups, paddings and epilogues.
 #include <cmath>
 #include <limits>
 
@@ -77,26 +77,27 @@ std::vector<NamedProblem> shapes() {
       {"1-D, kernel 3", {{2, weight(1, 8, 16, 3), flat, axis(101, 3, 1, 1, 1, 1)}, 0.3}},
       {"1-D, kernel 400, stride 160", {{1, weight(1, 5, 1, 400), flat, axis(4000, 400, 160, 1, 200, 200)}, 0.3}},
       {"1x1, 14x14", {{2, weight(1, 30, 80, 1), axis(14, 1, 1, 1, 0, 0), axis(14, 1, 1, 1, 0, 0)}, 0.2}},
-      {"1x1, 28x28, several blocks", {{1, weight(1, 20, 300, 1), axis(28, 1, 1, 1, 0, 0), axis(28, 1, 1, 1, 0, 0)}, 0.1}},
+      {"1x1, 28x28, several blocks",
+       {{1, weight(1, 20, 300, 1), axis(28, 1, 1, 1, 0, 0), axis(28, 1, 1, 1, 0, 0)}, 0.1}},
       {"1x1, 7x7, groups", {{3, weight(4, 6, 5, 1), axis(7, 1, 1, 1, 0, 0), axis(7, 1, 1, 1, 0, 0)}, 0.5}},
       {"1x1, one pixel", {{5, weight(1, 9, 40, 1), axis(1, 1, 1, 1, 0, 0), axis(1, 1, 1, 1, 0, 0)}, 0.5}},
       {"1x1, stride 2", {{1, weight(1, 9, 40, 1), axis(15, 1, 2, 1, 0, 0), axis(14, 1, 2, 1, 0, 0)}, 0.3}},
       {"1x1, padded", {{1, weight(1, 9, 10, 1), axis(8, 1, 1, 1, 1, 0), axis(8, 1, 1, 1, 0, 2)}, 0.3}},
       {"no nonzero at all", {{1, weight(1, 40, 64, 9), same3(14), same3(14)}, 0.0}},
       {"nothing but nonzeros", {{1, weight(1, 9, 17, 9), same3(12), same3(12)}, 1.0}},
-      {"unaligned tensors", {{1, weight(1, 9, 32, 1), axis(16, 1, 1, 1, 0, 0), axis(16, 1, 1, 1, 0, 0)}, 0.5, true,
-                             {Activation::relu, 0, kInfinity, 0}, 3}},
+      {"unaligned tensors",
+       {{1, weight(1, 9, 32, 1), axis(16, 1, 1, 1, 0, 0), axis(16, 1, 1, 1, 0, 0)},
+        0.5,
+        true,
+        {Activation::relu, 0, kInfinity, 0},
+        3}},
   };
 }
 
 std::vector<Finish> finishes() {
   return {
-      {Activation::none, 0, 0, 0},
-      {Activation::relu, 0, kInfinity, 0},
-      {Activation::clip, -0.5f, 1.25f, 0},
-      {Activation::leaky_relu, 0, 0, 0.1f},
-      {Activation::sigmoid, 0, 0, 0},
-      {Activation::hard_swish, 0, 0, 0},
+      {Activation::none, 0, 0, 0},          {Activation::relu, 0, kInfinity, 0}, {Activation::clip, -0.5f, 1.25f, 0},
+      {Activation::leaky_relu, 0, 0, 0.1f}, {Activation::sigmoid, 0, 0, 0},      {Activation::hard_swish, 0, 0, 0},
       {Activation::silu, 0, 0, 0},
   };
 }
@@ -125,13 +126,16 @@ void test_other_sizes(const Kernel& kernel, std::mt19937& random) {
     return ConvShape{2, weight(1, 20, 50, 9), axis(height, 3, 1, 1, 1, 1), axis(width, 3, 2, 1, 1, 1)};
   };
   for (const int64_t height : {1, 5, 16, 33}) {
-    for (const int64_t width : {1, 7, 16, 65}) run(kernel, "another size", {at(height, width), 0.3}, at(28, 28), random);
+    for (const int64_t width : {1, 7, 16, 65})
+      run(kernel, "another size", {at(height, width), 0.3}, at(28, 28), random);
   }
 }
 
 // Random tiles and sizes: what a list of cases forgets.
 void test_random_shapes(const Kernel& kernel, std::mt19937& random) {
-  const auto pick = [&](int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(random); };
+  const auto pick = [&](int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(random);
+  };
   for (int i = 0; i < 60; ++i) {
     const auto any_axis = [&] {
       const int64_t kernel_size = pick(1, 5);
@@ -166,7 +170,8 @@ void test_special_values(const Kernel& kernel) {
   for (float x = -90; x < 90; x += 0.37f) {
     const double expected = 1 / (1 + std::exp(-double{x}));
     const double got = apply(Activation::sigmoid, x);
-    expect(std::abs(got - expected) <= 8 * kEpsilon * expected + 1e-38, "%s: sigmoid(%g) = %g", kernel.name, double{x}, got);
+    expect(std::abs(got - expected) <= 8 * kEpsilon * expected + 1e-38, "%s: sigmoid(%g) = %g", kernel.name, double{x},
+           got);
   }
 }
 
@@ -186,8 +191,8 @@ int main() {
   using namespace onnxcomp;
   constexpr unsigned kSeed = 20;
   std::printf("seed %u\n", kSeed);
-#define ONNXCOMP_TEST(isa)                              \
-  if (detected_isa() >= Isa::isa) {                     \
+#define ONNXCOMP_TEST(isa)                               \
+  if (detected_isa() >= Isa::isa) {                      \
     std::printf("%s\n", sparse_conv::isa##_kernel.name); \
     sparse_conv::test(sparse_conv::isa##_kernel, kSeed); \
   }

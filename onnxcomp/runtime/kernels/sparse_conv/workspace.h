@@ -7,7 +7,7 @@
 
 namespace onnxcomp::sparse_conv {
 
-// Hands out aligned pieces of one thread's memory. Sizes are added up first, then the pieces are taken in the same order.
+// Hands out aligned pieces of one thread's memory. Sizes are added up first, then pieces are taken in the same order.
 class Workspace {
  public:
   static constexpr size_t kAlignment = 64;
