@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from onnx import FunctionProto, helper, numpy_helper, parser
 
 from onnxcomp import quantized
@@ -25,7 +26,7 @@ WEIGHT = np.where(RNG.random((16, 3, 3, 3)) < 0.7, 0, RNG.standard_normal((16, 3
 
 def network(folder: Path, *, opset: int = 17, sparse: bool = False, named: bool = True) -> Path:
     """A Conv, dense or ours, a Relu and a mean over the map: logits of 16 classes."""
-    constants = {"B": np.zeros(16, np.float32), "unused": np.ones(3, np.float32)}
+    constants: dict[str, NDArray[Any]] = {"B": np.zeros(16, np.float32), "unused": np.ones(3, np.float32)}
     bodies: list[FunctionProto] = []
     name = "conv" if named else ""
     if sparse:

@@ -12,7 +12,7 @@ from onnxcomp.errors import ModelError
 from onnxcomp.model import Model
 from tests.model.full_model import full_model
 
-_STANDARD = sorted((Path(onnx.__file__).parent / "backend/test/data").glob("*/*/model.onnx"))
+_STANDARD = sorted((Path(onnx.__file__).parent / "backend/test/data").glob("pytorch-*/*/model.onnx"))
 _IMAGE = "float[1, 2, 4, 4] x"
 
 
