@@ -30,10 +30,12 @@ def installed() -> Mapping[str, type[Pass]]:
 def _load(entry: EntryPoint) -> tuple[type[Pass], ...]:
     try:
         value = entry.load()
+        kinds = (value,) if isinstance(value, type) else tuple(value)
     except Exception as error:
         raise OnnxcompError(f"plug-in '{entry.name}' ({entry.value}) cannot be loaded: {error}") from error
-    kinds = (value,) if isinstance(value, type) else tuple(value)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Pass)):
             raise OnnxcompError(f"plug-in '{entry.name}' ({entry.value}) holds {kind!r}, which is no Pass")
+        if not isinstance(getattr(kind, "name", None), str):
+            raise OnnxcompError(f"plug-in '{entry.name}' ({entry.value}) holds {kind!r}, which has no name")
     return kinds

@@ -13,7 +13,7 @@ from typing import Any
 from onnxcomp.calibration import open_data, random_data
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context, NotRunnable
-from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
+from onnxcomp.errors import ModelError, OnnxcompError, PassError
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Chooser, Declined, Pass, Site
@@ -102,12 +102,10 @@ class PassManager:
         for one in self.passes:
             try:
                 model, result = _run(one, model, context, choose or cheapest, selection, progress)
-            except UsageError:
-                raise
             except Exception as error:
                 ran = ", ".join(r.name for r in results) or "none"
                 hint = f"; {on_failure(model, one)}" if on_failure else ""
-                raise PassError(f"pass {one.name} failed: {error} (passes before it: {ran}){hint}") from error
+                raise PassError(f"pass {one.name} failed: {_what(error)} (passes before it: {ran}){hint}") from error
             results.append(result)
         return Run(model, tuple(results))
 
@@ -153,12 +151,20 @@ def _run(
     applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []
     if applied:
-        model.graph.toposort()
-        model.check()
+        _check(model)
     progress(one.name, len(sites), len(sites))
     options = one.options.model_dump()
     result = PassResult(one.name, options, perf_counter() - start, tuple(applied), tuple(declined), tuple(removed))
     return (model if applied else before), result
+
+
+def _check(model: Model) -> None:
+    """OnnxcompError where the rewritten graph is not sound: the pass is to blame, not the input."""
+    try:
+        model.graph.toposort()
+        model.check()
+    except ModelError as error:
+        raise OnnxcompError(f"its result is not a sound graph: {error}") from error
 
 
 def _sites(one: Pass, before: Model, selection: Selection) -> tuple[Model, list[Site], list[Declined]]:
@@ -216,8 +222,12 @@ def _naming(site: Site) -> Iterator[None]:
     name = site.name
     try:
         yield
-    except (NotRunnable, UsageError):
+    except NotRunnable:
         raise
     except Exception as error:
-        what = str(error) if isinstance(error, OnnxcompError) else f"{type(error).__name__}: {error}"
-        raise OnnxcompError(f"node '{name}': {what}") from error
+        raise OnnxcompError(f"node '{name}': {_what(error)}") from error
+
+
+def _what(error: Exception) -> str:
+    """An error of ours says it all; of another one the type matters as much as the message."""
+    return str(error) if isinstance(error, OnnxcompError) else f"{type(error).__name__}: {error}"

@@ -59,16 +59,9 @@ BROKEN = {
     "tests.plugins.third_party:NUMBER": "is not iterable",
     "tests.plugins.third_party:Nameless": "no name",
 }
-UNTOLD = {"tests.plugins.third_party:NUMBER", "tests.plugins.third_party:Nameless"}
-VALUES = [
-    pytest.param(value, marks=pytest.mark.xfail(reason="the catalogue lets the bare error through"))
-    if value in UNTOLD
-    else value
-    for value in BROKEN
-]
 
 
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("value", BROKEN)
 def test_a_broken_plug_in_is_named(value: str, plug_in: PlugIn) -> None:
     plug_in(value, source="1 / 0")
     assert_refused(onnxcomp("passes"), 1, "plug-in 'third-party'", value, BROKEN[value])
