@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from figures import caffenet, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.masks import structure
 from figures.networks import NETWORKS
-from rich.console import Console
-from rich.text import Text
-
 from onnxcomp.cost.host import host
 from onnxcomp.errors import OnnxcompError
 

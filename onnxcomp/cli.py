@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from onnxcomp import commands
-from onnxcomp.errors import OnnxcompError, UsageError
+from onnxcomp.errors import BudgetMissed, OnnxcompError, UsageError
 from onnxcomp.report import tables
 from onnxcomp.report.text import plain
 from onnxcomp.version import VERSION
@@ -140,7 +140,7 @@ def _write_json(path: Path | None, value: Any) -> None:
 @_data_options
 def optimize(
     source: Path, target: Path | None, json_path: Path | None, quiet: bool, report: Path | None, **options: Any
-) -> int:
+) -> None:
     """Compress IN.onnx, prove it equal, write OUT.onnx and report."""
     if target is None and not options["dry_run"]:
         raise UsageError("give OUT.onnx, the file to write, or --dry-run")
@@ -149,7 +149,9 @@ def optimize(
     _write_json(json_path, result.report.to_json())
     if not quiet:
         tables.print_report(result.report, None if options["dry_run"] else target)
-    return result.report.exit
+    if result.report.missed:
+        kept = "the best so far was saved" if result.report.output.path else "nothing was written"
+        raise BudgetMissed(f"{source}: {'; '.join(result.report.missed)}; {kept}")
 
 
 @main.command()

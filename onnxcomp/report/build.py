@@ -46,7 +46,7 @@ def build_report(
         version=VERSION,
         exit=verdict.exit,
         input=_file(source, model, before),
-        output=_file(target or source, run.model, after),
+        output=_file(target, run.model, after),
         host=HostSection(**machine.to_json()),
         data=data.describe() if settings.data is not None else None,
         layers=_layers(before, after, run.passes),
@@ -59,14 +59,15 @@ def build_report(
             batch=context.batch,
             threads=machine.threads,
         ),
-        notes=(*notes, *_notes(model, run, settings), *verdict.missed, *data.notes),
+        missed=verdict.missed,
+        notes=(*notes, *_notes(model, run, settings), *data.notes),
     )
 
 
-def _file(path: Path, model: Model, layers: Sequence[Layer]) -> FileSection:
+def _file(path: Path | None, model: Model, layers: Sequence[Layer]) -> FileSection:
     totals = totals_of(model, layers)
     return FileSection(
-        path=str(path),
+        path=None if path is None else str(path),
         bytes=totals.size_bytes,
         parameters=totals.parameters,
         nonzero=totals.nonzero,

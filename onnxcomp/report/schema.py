@@ -12,9 +12,12 @@ class _Section(BaseModel):
 
 
 class FileSection(_Section):
-    """A model file. `parameters` are the numbers stored, `macs` the multiply-adds done for one call of the feed."""
+    """A model file. `parameters` are the numbers stored, `macs` the multiply-adds done for one call of the feed.
 
-    path: str
+    `path` is None where nothing was written.
+    """
+
+    path: str | None
     bytes: int
     parameters: int
     nonzero: int
@@ -91,6 +94,7 @@ class Report(_Section):
     passes: tuple[PassSection, ...]
     verify: dict[str, Any]
     latency: LatencySection
+    missed: tuple[str, ...]  # of the budget
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

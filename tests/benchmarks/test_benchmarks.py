@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from figures import caffenet, layers, networks, single_conv
 from figures.effort import QUICK, Request
 from figures.masks import own_sparsity, structure, zeros
 from figures.networks import Network
 from figures.single_conv import ConvLayer
-
 from zoo.builder import Builder, Feature
 from zoo.command import Architecture
 
