@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import caffenet, layers, networks
+from figures import auto, caffenet, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.masks import structure
@@ -26,6 +26,7 @@ from onnxcomp.errors import OnnxcompError
 FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "layers": layers.measure,
     "caffenet": caffenet.measure,
+    "auto": auto.measure,
     **{name: partial(networks.measure, name) for name in NETWORKS},
 }
 GROUPS = {"networks": tuple(NETWORKS), "all": tuple(FIGURES)}

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
 from onnxcomp.errors import ModelError
-from onnxcomp.formats import sparse_conv, sparse_weight
+from onnxcomp.formats import sparse_conv, sparse_gemm, sparse_weight
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.model import Model
 from onnxcomp.structure import structure_of
@@ -67,8 +67,8 @@ def totals_of(model: Model, layers: Iterable[Layer]) -> Totals:
 
 
 def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
-    if node.domain == DOMAIN and node.op in sparse_conv.EPILOGUES:
-        return _sparse_conv(model, node, shapes)
+    if node.domain == DOMAIN and (node.op in sparse_conv.EPILOGUES or node.op in sparse_gemm.FORMS):
+        return _sparse(model, node, shapes)
     if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]
@@ -94,12 +94,14 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     )
 
 
-def _sparse_conv(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
+def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     shape = _weight_shape(node)
     stored = [model.constant(tensor) for tensor in node.inputs[1:3]]
     nonzero = stored[1].size if stored[1] is not None else 0
     output = shapes.get(node.outputs[0].name)
-    done = None if output is None else prod(output[:1]) * prod(output[2:]) * nonzero
+    done = None
+    if output is not None:  # for every position, the axis of output channels aside
+        done = prod(output[:-1] if node.op in sparse_gemm.FORMS else (*output[:1], *output[2:])) * nonzero
     size_bytes = sum(value.nbytes for value in stored if value is not None)
     return Layer(
         label(node),

@@ -208,16 +208,18 @@ def passes(json_path: Path | None) -> None:
 
 
 @main.command()
-@click.option("--threads", type=click.IntRange(1))
+@click.option("--threads", type=click.IntRange(1), help="Of ONNX Runtime. [default: physical cores]")
+@click.option("--refresh", is_flag=True, help="Measure anew what was measured earlier.")
+@click.option("--plot", type=_FILE, metavar="FILE.png|.svg", help="Draw the break-even sparsities.")
 @click.option("--json", "json_path", type=_FILE, callback=_writable, metavar="FILE")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def host(threads: int | None, json_path: Path | None, quiet: bool) -> None:
-    """Measure what this CPU can do: peak, bandwidths, break-even sparsity."""
+def host(threads: int | None, refresh: bool, plot: Path | None, json_path: Path | None, quiet: bool) -> None:
+    """Measure what this CPU can do: peak, bandwidths, break-even sparsity. Kept until something changes."""
     with tables.progress(quiet) as tell:
-        profile = commands.host(threads, tell)
+        profile, note = commands.host(threads, refresh=refresh, plot=plot, progress=tell)
     _write_json(json_path, profile.to_json())
     if not quiet:
-        tables.print_host(profile)
+        tables.print_host(profile, note)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from onnxcomp.calibration import Data, data_for
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context
 from onnxcomp.cost.host_profile import HostProfile, profile_host
+from onnxcomp.cost.profile_cache import keep_profile, kept_profile, profile_path
 from onnxcomp.inspection import Inspection, inspect_model
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass
@@ -23,6 +24,7 @@ from onnxcomp.pass_manager import Progress
 from onnxcomp.pipeline import Result, open_for
 from onnxcomp.quantized import CALIBRATION_SAMPLES
 from onnxcomp.report.document import check_path, write_document
+from onnxcomp.report.plots import check_plot, plot_host
 from onnxcomp.runtime.session import library_path, session
 from onnxcomp.settings import DEFAULT_MAX_ERROR, Settings
 
@@ -89,9 +91,19 @@ def passes() -> dict[str, Any]:
     return {"schema": 1, "passes": [_describe(kind) for kind in installed().values()]}
 
 
-def host(threads: int | None, progress: Progress) -> HostProfile:
-    """Measure this machine."""
-    return profile_host(threads, lambda done, total, what: progress(what, done, total))
+def host(
+    threads: int | None, *, refresh: bool, plot: Path | None, progress: Progress
+) -> tuple[HostProfile, str | None]:
+    """This machine's profile, measured where none is kept, and what there is to know of where it is kept."""
+    check_plot(plot)
+    profile = None if refresh else kept_profile(threads)
+    note: str | None = f"measured earlier, {profile_path(threads)}; --refresh measures anew"
+    if profile is None:
+        profile = profile_host(threads, lambda done, total, what: progress(what, done, total))
+        note = keep_profile(profile, threads)
+    if plot is not None:
+        plot_host(profile, plot)
+    return profile, note
 
 
 def library() -> Path:

@@ -1,7 +1,7 @@
 """What a pass may know while it proposes: shapes, element types, and measured times on this machine."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from onnxcomp.calibration import Data
+from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.measure import node_times
+from onnxcomp.cost.profile_cache import kept_profile
+from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
+from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
 
 
@@ -29,7 +33,7 @@ class Timing:
 
     before_ms: float  # without the layout conversions around a blocked node
     after_ms: float
-    border_ms: float  # those conversions: what the fragment after adds where both neighbours are blocked
+    predicted_ms: tuple[float, float] | None = None  # the same by the cost model, where the machine's profile is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +45,17 @@ class Context:
     threads: int | None = None  # None: ONNX Runtime's default here
     seed: int = 0
     measuring: bool = True  # False while a plan is replayed: its choices need no times
+    profile: HostProfile | None = None  # of this machine, where one was measured
     timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
+    reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
 
     @classmethod
     def on_data(
         cls, model: Model, data: Data, threads: int | None = None, seed: int = 0, measuring: bool = True
     ) -> "Context":
-        """For `model` on samples of `data`, one at a time."""
+        """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept."""
         shapes = {name: array.shape for name, array in data.one().items()}
-        return cls(model, shapes, threads, seed, measuring)
+        return cls(model, shapes, threads, seed, measuring, kept_profile(threads))
 
     def on(self, model: Model) -> "Context":
         """The same surroundings for `model`."""
@@ -89,10 +95,18 @@ class Context:
         models = [self._alone(fragment) for fragment in (before, after)]
         key = hashlib.sha256(b"".join(models) + repr(self._feed_shapes(before)).encode()).hexdigest()
         if key not in self.timings:
+            predicted = predicted_ms(self.profile, before, self.shapes)
             dense, sparse = node_times(models, self._feed(before), threads=self.threads)
-            border_ms = sum(ms for node, ms in dense.items() if node.op.startswith("Reorder"))
-            self.timings[key] = Timing(sum(dense.values()) - border_ms, sum(sparse.values()), border_ms)
+            before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
+            self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)
         return self.timings[key]
+
+    def reorder_times(self, shapes: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], Reorder]:
+        """What converting tensors of `shapes` between layouts takes, those measured earlier included."""
+        new = sorted(set(shapes) - self.reorders.keys())
+        if new:
+            self.reorders.update(reorder_times(new, self.threads))
+        return self.reorders
 
     def rewrite_error(self, before: Fragment | None, after: Fragment | None) -> float | None:
         """Relative L2 error of `after` against `before`, the larger with the library or without. None for a removal.

@@ -99,5 +99,19 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-Chooser = Callable[[str, Site, Sequence[Candidate]], Candidate | Declined]
-"""Which candidate of a pass (by name) goes to a site, or why none does."""
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What a pass could do at a site: one candidate or more."""
+
+    site: Site
+    candidates: Sequence[Candidate]
+
+    @property
+    def timing(self) -> Timing | None:
+        """Of the fastest candidate that was timed."""
+        timings = [candidate.timing for candidate in self.candidates if candidate.timing]
+        return min(timings, key=lambda timing: timing.after_ms, default=None)
+
+
+Chooser = Callable[[str, Context, Sequence[Proposal]], Sequence[Candidate | Declined]]
+"""Given all proposals of a pass (by name): which candidate goes to each site, or why none does, in their order."""

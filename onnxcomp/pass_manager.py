@@ -4,7 +4,7 @@ It chooses by measured cost, proves every rewrite equal to what it replaces befo
 after each pass.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,19 +12,22 @@ from typing import Any
 
 from onnxcomp.calibration import open_data, random_data
 from onnxcomp.catalogue import installed
-from onnxcomp.context import Context, NotRunnable
+from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import ModelError, OnnxcompError, PassError
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Chooser, Declined, Pass, Site
+from onnxcomp.pass_api import Candidate, Chooser, Declined, Pass, Proposal, Site
 from onnxcomp.pipeline_text import build, parse_pipeline
-from onnxcomp.planner import cheapest
+from onnxcomp.planner import fastest
 from onnxcomp.selection import Selection
 
 MAX_REWRITE_ERROR = 1e-4  # relative L2 of a rewritten fragment against what it replaces; float32 sums reach about 1e-6
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much is done, and of how much."""
+
+
+_Proven = tuple[Site, Candidate, float | None]
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:
@@ -52,6 +55,7 @@ class PassResult:
     applied: tuple[Applied, ...]
     declined: tuple[Declined, ...]
     removed: tuple[str, ...]  # what the rewrites orphaned
+    timings: Mapping[str, Timing]  # by site: of the fastest candidate there, taken or not; those that were timed
 
     @property
     def changed(self) -> int:
@@ -101,7 +105,7 @@ class PassManager:
         results: list[PassResult] = []
         for one in self.passes:
             try:
-                model, result = _run(one, model, context, choose or cheapest, selection, progress)
+                model, result = _run(one, model, context, choose or fastest, selection, progress)
             except Exception as error:
                 ran = ", ".join(r.name for r in results) or "none"
                 hint = f"; {on_failure(model, one)}" if on_failure else ""
@@ -136,25 +140,22 @@ def _run(
     start = perf_counter()
     model, sites, declined = _sites(one, before, selection)
     context = context.on(model)
-    proven: list[tuple[Site, Candidate, float | None]] = []
-    for done, site in enumerate(sites):
-        progress(one.name, done, len(sites))
-        with _naming(site):
-            try:
-                pick = _pick(one, site, context, choose)
-                if isinstance(pick, Candidate):
-                    proven.append((site, pick, _prove(pick, context)))
-                else:
-                    declined.append(pick)
-            except NotRunnable as error:
-                declined.append(Declined(site.name, f"can be neither measured nor proved here: {error}"))
+    proposals, refused = _proposals(one, sites, context, progress)
+    picks = choose(one.name, context, proposals)
+    proven, unproven = _proven(proposals, picks, context)
     applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []
     if applied:
         _check(model)
-    progress(one.name, len(sites), len(sites))
-    options = one.options.model_dump()
-    result = PassResult(one.name, options, perf_counter() - start, tuple(applied), tuple(declined), tuple(removed))
+    result = PassResult(
+        name=one.name,
+        options=one.options.model_dump(),
+        seconds=perf_counter() - start,
+        applied=tuple(applied),
+        declined=(*declined, *refused, *unproven),
+        removed=tuple(removed),
+        timings={p.site.key: p.timing for p in proposals if p.timing},
+    )
     return (model if applied else before), result
 
 
@@ -192,13 +193,56 @@ def _matched(one: Pass, model: Model, selection: Selection) -> tuple[list[Site],
     return sites, declined
 
 
-def _pick(one: Pass, site: Site, context: Context, choose: Chooser) -> Candidate | Declined:
-    proposals = list(one.propose(site, context))
-    candidates = [p for p in proposals if isinstance(p, Candidate)]
+def _proposals(
+    one: Pass, sites: Sequence[Site], context: Context, progress: Progress
+) -> tuple[list[Proposal], list[Declined]]:
+    """What could be done at each of `sites`, and at which nothing can."""
+    proposals: list[Proposal] = []
+    declined: list[Declined] = []
+    for done, site in enumerate(sites):
+        progress(one.name, done, len(sites))
+        found = _found(one, site, context)
+        if isinstance(found, Proposal):
+            proposals.append(found)
+        else:
+            declined.append(found)
+    progress(one.name, len(sites), len(sites))
+    return proposals, declined
+
+
+def _found(one: Pass, site: Site, context: Context) -> Proposal | Declined:
+    try:
+        with _naming(site):
+            proposed = list(one.propose(site, context))
+    except NotRunnable as error:
+        return _not_runnable(site, error)
+    candidates = [p for p in proposed if isinstance(p, Candidate)]
     if candidates:
-        return choose(one.name, site, candidates)
-    refusals = [p for p in proposals if isinstance(p, Declined)]
+        return Proposal(site, candidates)
+    refusals = [p for p in proposed if isinstance(p, Declined)]
     return refusals[0] if refusals else Declined(site.name, "nothing to propose")
+
+
+def _proven(
+    proposals: Sequence[Proposal], picks: Sequence[Candidate | Declined], context: Context
+) -> tuple[list[_Proven], list[Declined]]:
+    """What was chosen, each with the error of its proof; and what was not, or cannot be proved here."""
+    proven: list[_Proven] = []
+    declined: list[Declined] = []
+    for proposal, pick in zip(proposals, picks, strict=True):
+        if isinstance(pick, Declined):
+            declined.append(pick)
+            continue
+        try:
+            with _naming(proposal.site):
+                proven.append((proposal.site, pick, _prove(pick, context)))
+        except NotRunnable as error:
+            declined.append(_not_runnable(proposal.site, error))
+    return proven, declined
+
+
+def _not_runnable(site: Site, error: NotRunnable) -> Declined:
+    return Declined(site.name, f"can be neither measured nor proved here: {error}")
 
 
 def _prove(candidate: Candidate, context: Context) -> float | None:

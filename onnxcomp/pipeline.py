@@ -20,7 +20,7 @@ from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass
 from onnxcomp.pass_manager import PassManager, Progress, Run
 from onnxcomp.plan import Plan, choices_of
-from onnxcomp.planner import cautious, cheapest, unhurried
+from onnxcomp.planner import fastest, unhurried
 from onnxcomp.portable import inline_functions
 from onnxcomp.report.build import build_report
 from onnxcomp.report.schema import Report
@@ -136,7 +136,7 @@ def _runs(
 ) -> list[Run]:
     """Different answers of the passes, to be tried on the whole network. A plan has one."""
     selection = Selection(settings.include, settings.exclude)
-    choosers = [plan.choose] if plan else [cheapest, cautious, unhurried]
+    choosers = [plan.choose] if plan else [fastest, unhurried]
     runs: list[Run] = []
     for choose in choosers:
         run = manager.run(model, context, choose=choose, selection=selection, progress=tell, on_failure=on_failure)

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from onnxcomp.context import Context
 from onnxcomp.errors import ModelError, UsageError
-from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp.pass_api import Candidate, Declined, Proposal
 from onnxcomp.pass_manager import Applied, Run
 
 
@@ -69,14 +70,17 @@ class Plan(BaseModel):
             if (choice.by, choice.node) not in done:
                 raise UsageError(f"--replay: the plan's {choice.by} of '{choice.node}' is not to be had in this model")
 
-    def choose(self, name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
-        """The candidate the plan names for the site."""
+    def choose(self, name: str, _context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+        """The candidates that the plan names for the sites."""
+        return [self._choose(name, proposal) for proposal in proposals]
+
+    def _choose(self, name: str, proposal: Proposal) -> Candidate | Declined:
         for choice in self.choices:
-            if (choice.by, choice.node) == (name, site.key):
-                for candidate in candidates:
+            if (choice.by, choice.node) == (name, proposal.site.key):
+                for candidate in proposal.candidates:
                     if (candidate.method, dict(candidate.options)) == (choice.method, dict(choice.options)):
                         return candidate
-        return Declined(site.name, "not in the plan")
+        return Declined(proposal.site.name, "not in the plan")
 
 
 def choices_of(name: str, applied: Sequence[Applied]) -> list[Choice]:

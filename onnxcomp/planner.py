@@ -1,44 +1,106 @@
 """Which candidate goes where.
 
 Candidates carry their cost, measured on this machine; one that does not pay is declined with the figures. A dense Conv
-in ONNX Runtime works on a blocked layout, so a sparse operator between dense neighbours adds a conversion at each
-border: whether a layer pays depends on its neighbours. Several answers are therefore tried on the whole network and the
-fastest is kept: `cheapest` counts no border (right where neighbours turn sparse too), `cautious` counts both.
-`unhurried` is the answer where neither makes the network faster.
+in ONNX Runtime works on a blocked layout and an operator of ours on NCHW, so whether a layer pays depends on what its
+neighbours do: `fastest` decides for all layers of a pass at once, conversions counted (borders.py). Times of parts do
+not quite add up to a network's, so `unhurried` is the answer where `fastest` does not make the whole network faster.
 """
 
+import math
 from collections.abc import Sequence
 
-from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp.borders import Choice, layouts_of, leaving
+from onnxcomp.context import Context, Timing
+from onnxcomp.convolution import STANDARD_DOMAINS, is_standard
+from onnxcomp.cost.layout import Layouts, Role
+from onnxcomp.pass_api import Candidate, Declined, Proposal, Site
 
 WORTHWHILE = 0.95  # share of the dense time that a candidate must stay under: timings repeat to about 5 %
 
 
-def cheapest(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
-    """The fastest candidate that beats what stands there, borders not counted."""
-    return _choose(site, candidates, border_share=0.0)
+def fastest(_name: str, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+    """What makes the network fastest by the measured times of its parts; what cannot be slower is always taken."""
+    picks = [_free(proposal) or _alone(proposal.site, proposal.candidates) for proposal in proposals]
+    if all(_free(proposal) for proposal in proposals):
+        return picks
+    layouts = layouts_of(context)
+    open_ = {
+        index: choice
+        for index, proposal in enumerate(proposals)
+        if not _free(proposal) and (choice := _choice(proposal, layouts))
+    }
+    for (index, choice), leaves in zip(open_.items(), leaving(context, layouts, list(open_.values())), strict=True):
+        picks[index] = _pick(proposals[index], choice, leaves)
+    return picks
 
 
-def cautious(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
-    """The fastest candidate that beats what stands there even between two dense neighbours."""
-    return _choose(site, candidates, border_share=1.0)
-
-
-def unhurried(_name: str, site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
+def unhurried(_name: str, _context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
     """Only what cannot be slower by construction: the answer left where no measured choice pays in the network."""
-    free = [candidate for candidate in candidates if candidate.timing is None]
-    return free[0] if free else Declined(site.name, f"{candidates[0].method} does not pay in the network as a whole")
+    return [
+        _free(proposal)
+        or Declined(proposal.site.name, f"{proposal.candidates[0].method} does not pay in the network as a whole")
+        for proposal in proposals
+    ]
 
 
-def _choose(site: Site, candidates: Sequence[Candidate], border_share: float) -> Candidate | Declined:
-    def cost_ms(candidate: Candidate) -> float:
-        timing = candidate.timing
-        return 0.0 if timing is None else timing.after_ms + border_share * timing.border_ms
+def _free(proposal: Proposal) -> Candidate | None:
+    """The first candidate that cannot be slower by construction."""
+    return next((candidate for candidate in proposal.candidates if candidate.timing is None), None)
 
-    best = min(candidates, key=cost_ms)
-    if best.timing is None or cost_ms(best) < WORTHWHILE * best.timing.before_ms:
+
+def _alone(site: Site, candidates: Sequence[Candidate]) -> Candidate | Declined:
+    """The fastest candidate, where it beats what stands there and no layout is at stake. All are timed."""
+    best = min(candidates, key=_cost_ms)
+    return best if _cost_ms(best) < _dense_ms(best) else Declined(site.name, _figures(best))
+
+
+def _choice(proposal: Proposal, layouts: Layouts) -> Choice | None:
+    """The choice between layouts that the candidates offer, None where the site or all of them stay in theirs."""
+    conv, *fused = proposal.site.nodes
+    leaving_, staying = _by_layout(proposal.candidates)
+    if not leaving_ or not is_standard(conv, "Conv") or layouts.role(conv) is Role.PLAIN:
+        return None
+    blocks_ms = min(_dense_ms(leaving_[0]), *map(_cost_ms, staying), math.inf)
+    return Choice(conv, tuple(fused), blocks_ms, min(map(_cost_ms, leaving_)))
+
+
+def _pick(proposal: Proposal, choice: Choice, leaves: bool) -> Candidate | Declined:
+    leaving_, staying = _by_layout(proposal.candidates)
+    best = min(leaving_, key=_cost_ms)
+    if leaves:
         return best
-    borders = f", {best.timing.border_ms:.3f} ms of them at dense borders" if border_share else ""
-    return Declined(
-        site.name, f"{best.method} takes {cost_ms(best):.3f} ms{borders}, the dense node {best.timing.before_ms:.3f} ms"
-    )
+    kept = _alone(proposal.site, staying) if staying else None
+    if isinstance(kept, Candidate):
+        return kept
+    why = "; the conversions around it would take more than it gains" if choice.nchw_ms < choice.blocks_ms else ""
+    return Declined(proposal.site.name, _figures(best) + why)
+
+
+def _by_layout(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """Those with operators of other domains, which know NCHW only, and those of standard operators."""
+    leaving_: list[Candidate] = []
+    staying: list[Candidate] = []
+    for candidate in candidates:
+        nodes = candidate.after.nodes if candidate.after else ()
+        (staying if all(node.domain in STANDARD_DOMAINS for node in nodes) else leaving_).append(candidate)
+    return leaving_, staying
+
+
+def _cost_ms(candidate: Candidate) -> float:
+    """Its time and what it must gain at least, so that noise alone rewrites nothing."""
+    timing = _timing(candidate)
+    return timing.after_ms + (1 - WORTHWHILE) * timing.before_ms
+
+
+def _dense_ms(candidate: Candidate) -> float:
+    return _timing(candidate).before_ms
+
+
+def _timing(candidate: Candidate) -> Timing:
+    assert candidate.timing is not None, "what is free was taken before"
+    return candidate.timing
+
+
+def _figures(candidate: Candidate) -> str:
+    timing = _timing(candidate)
+    return f"{candidate.method} takes {timing.after_ms:.3f} ms, the dense node {timing.before_ms:.3f} ms"

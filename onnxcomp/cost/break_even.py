@@ -5,44 +5,17 @@ random; sparsity is the share of weights that are zero.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
+from onnxcomp.cost.layers import LayerClass, dense_model, sparse_model
 from onnxcomp.cost.measure import conv_ms, node_times
-from onnxcomp.formats import bitmap, functions, sparse_conv
+from onnxcomp.cost.skimcaffe import Work
 
 MOST_ZEROS = 0.98
 _STEPS = 5  # halvings of the range: to 3 points of sparsity
 _TYPICAL = 0.9
-_OPSET = 13
-
-
-@dataclass(frozen=True)
-class LayerClass:
-    """A Conv of stride 1 that keeps its map's `side`, as networks have them."""
-
-    kernel: int
-    c_in: int
-    c_out: int
-    side: int
-
-    def __str__(self) -> str:
-        channels = f"{self.c_in}" if self.c_in == self.c_out else f"{self.c_in}-{self.c_out}"
-        return f"{self.kernel}x{self.kernel} {channels}@{self.side}"
-
-
-LAYERS = (
-    LayerClass(3, 64, 64, 56),
-    LayerClass(3, 128, 128, 28),
-    LayerClass(3, 256, 256, 14),
-    LayerClass(3, 512, 512, 7),
-    LayerClass(1, 64, 256, 56),
-    LayerClass(1, 512, 128, 28),
-    LayerClass(1, 256, 1024, 14),
-)
+_MODELLED = (0.5, 0.7, 0.8, 0.9, 0.95)  # what the cost model is fitted to
 
 
 @dataclass(frozen=True)
@@ -50,69 +23,43 @@ class BreakEven:
     """`sparsity`: where the sparse kernel draws level, None where it does not up to `MOST_ZEROS`."""
 
     layer: str
+    shape: LayerClass
     sparsity: float | None
     dense_ms: float
     speedup_at_90: float
+    sparse: tuple[tuple[float, float], ...]  # sparsities, the same for all layers, and the sparse kernel's milliseconds
+
+    @property
+    def measured(self) -> list[tuple[Work, float]]:
+        """The sparse times as the cost model's fit takes them."""
+        return [(self.shape.work(1 - sparsity), ms) for sparsity, ms in self.sparse]
 
 
 def break_even(layer: LayerClass, threads: int) -> BreakEven:
     """Measure one layer class: a bisection, a fraction of a second a step. Needs the extension library."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, layer.c_in, layer.side, layer.side), np.float32)
-    weight = rng.standard_normal((layer.c_out, layer.c_in, layer.kernel, layer.kernel), np.float32)
+    x = rng.standard_normal(layer.x_shape, np.float32)
+    weight = rng.standard_normal(layer.weight_shape, np.float32)
     ranks = rng.permutation(weight.size).reshape(weight.shape)  # weights of rank below a bound become zero
+    points: dict[float, tuple[float, float]] = {}  # by sparsity: dense and sparse milliseconds
 
-    def dense_and_sparse_ms(sparsity: float) -> tuple[float, float]:
+    def wins(sparsity: float) -> bool:
         zeros = np.where(ranks < sparsity * weight.size, np.float32(0), weight)
-        models = [dense_model(layer, weight), sparse_model(layer, zeros)]
-        dense, sparse = node_times(models, {"X": x}, threads)
-        return conv_ms(dense), conv_ms(sparse)
+        dense, sparse = node_times([dense_model(layer, weight), sparse_model(layer, zeros)], {"X": x}, threads)
+        points[sparsity] = conv_ms(dense), conv_ms(sparse)
+        return points[sparsity][1] < points[sparsity][0]
 
-    dense_ms, typical_ms = dense_and_sparse_ms(_TYPICAL)
-    low, high = 0.0, MOST_ZEROS
-    if typical_ms < dense_ms:
-        high = _TYPICAL
-    elif not _faster(dense_and_sparse_ms(high)):
-        return BreakEven(str(layer), None, dense_ms, dense_ms / typical_ms)
-    for _ in range(_STEPS):
+    level: float | None = MOST_ZEROS
+    if wins(_TYPICAL):
+        level = _TYPICAL
+    elif not wins(MOST_ZEROS):
+        level = None
+    low, high = 0.0, level or 0.0
+    for _ in range(_STEPS if level else 0):
         middle = (low + high) / 2
-        low, high = (low, middle) if _faster(dense_and_sparse_ms(middle)) else (middle, high)
-    return BreakEven(str(layer), round(high, 3), dense_ms, dense_ms / typical_ms)
-
-
-def _faster(dense_and_sparse_ms: tuple[float, float]) -> bool:
-    dense_ms, sparse_ms = dense_and_sparse_ms
-    return sparse_ms < dense_ms
-
-
-def dense_model(layer: LayerClass, weight: NDArray[np.float32]) -> bytes:
-    """One Conv, X -> Y, with a bias of zeros."""
-    node = helper.make_node("Conv", ["X", "W", "B"], ["Y"], **_geometry(layer))
-    return _model(layer, node, {"W": weight}, [])
-
-
-def sparse_model(layer: LayerClass, weight: NDArray[np.float32]) -> bytes:
-    """The same as one SparseConv, with its function, so that it loads with or without the library."""
-    plain = sparse_conv.Epilogue()
-    stored = bitmap.encode(weight)
-    node = sparse_conv.node(plain, ["X", "mask", "values", "B"], "Y", weight.shape, **_geometry(layer))
-    constants = {"mask": stored.mask, "values": stored.values}
-    return _model(layer, node, constants, [sparse_conv.function(plain, _OPSET)])
-
-
-def _geometry(layer: LayerClass) -> dict[str, Any]:
-    return {"pads": [layer.kernel // 2] * 4, "kernel_shape": [layer.kernel] * 2}
-
-
-def _model(
-    layer: LayerClass, node: NodeProto, constants: dict[str, NDArray[Any]], bodies: list[FunctionProto]
-) -> bytes:
-    constants = {**constants, "B": np.zeros(layer.c_out, np.float32)}
-    shapes = {"X": [1, layer.c_in, layer.side, layer.side], "Y": [1, layer.c_out, layer.side, layer.side]}
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
-    graph = helper.make_graph(
-        [node], "layer", [x], [y], [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    )
-    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(functions.DOMAIN, functions.DOMAIN_VERSION)]
-    model = helper.make_model(graph, opset_imports=opsets, functions=bodies, ir_version=functions.MIN_IR)
-    return bytes(model.SerializeToString())
+        low, high = (low, middle) if wins(middle) else (middle, high)
+    for sparsity in sorted(set(_MODELLED) - points.keys()):
+        wins(sparsity)
+    dense_ms, typical_ms = points[_TYPICAL]
+    sparse = tuple((sparsity, points[sparsity][1]) for sparsity in _MODELLED)
+    return BreakEven(str(layer), layer, round(high, 3) if level else None, dense_ms, dense_ms / typical_ms, sparse)

@@ -1,6 +1,7 @@
 """How fast this machine multiplies and moves: the ceilings that kernels are held against."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,10 @@ def fma_peak_gflops(threads: int) -> float:
     return 2 * n**3 / times.best_ms / 1e6
 
 
-def bandwidths() -> list[Bandwidth]:
-    """One thread's, by working set: level by level of the caches, then memory."""
-    return [Bandwidth(size, _copy_gb_per_s(size)) for size in WORKING_SETS]
+def bandwidths(threads: int) -> list[Bandwidth]:
+    """Of `threads` together, each on its share of the working set: level by level of the caches, then memory."""
+    with ThreadPoolExecutor(threads) as pool:
+        return [Bandwidth(size, sum(pool.map(_copy_gb_per_s, [size // threads] * threads))) for size in WORKING_SETS]
 
 
 def _copy_gb_per_s(working_set_bytes: int) -> float:

@@ -42,7 +42,7 @@ def encode(weight: NDArray[np.floating]) -> Bitmap:
     """Encode `weight`. Negative zeros count as zeros; NaN and Inf are values like any other."""
     flat = np.ascontiguousarray(weight).ravel()
     nonzero = flat != 0
-    return Bitmap(np.packbits(nonzero, bitorder="little"), _narrowest(flat[nonzero]))
+    return Bitmap(np.packbits(nonzero, bitorder="little"), narrowest(flat[nonzero]))
 
 
 def decode(bitmap: Bitmap, shape: tuple[int, ...], dtype: np.dtype | type = np.float32) -> NDArray[np.floating]:
@@ -61,7 +61,7 @@ def decode(bitmap: Bitmap, shape: tuple[int, ...], dtype: np.dtype | type = np.f
     return weight.reshape(shape)
 
 
-def _narrowest(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def narrowest(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """float16 where that loses nothing, else the values as they are."""
     if values.dtype != np.float32:
         return values
@@ -75,7 +75,8 @@ def decode_nodes(mask: str, values: str, weight: str) -> list[NodeProto]:
 
     `mask`, `values` and `weight` name the tensors. The enclosing function has the attributes `weight_shape` (ints)
     and `to` (the weight's ONNX element type). No operator here has a data-dependent output shape: those do not fold.
-    Bits become positions in `values` by a running sum, 0 standing for a zero put in front of them.
+    Bits come from a table, which is several times faster than shifting and masking, and become positions in `values` by
+    a running sum, 0 standing for a zero put in front of them.
     """
     node = helper.make_node
 
@@ -84,16 +85,13 @@ def decode_nodes(mask: str, values: str, weight: str) -> list[NodeProto]:
 
     return [
         refer(node("Constant", [], ["shape"]), value_ints="weight_shape"),
-        constant("bit_positions", np.arange(8, dtype=np.uint8)),
-        constant("two", np.array(2, np.uint8)),
+        constant("bits_of_byte", np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")),
         constant("first", np.array([0], np.int64)),
-        constant("last_axis", np.array([1], np.int64)),
         constant("flat", np.array([-1], np.int64)),
         constant("axis", np.array(0, np.int32)),
         constant("zero", np.zeros(1, np.float32)),
-        node("Unsqueeze", [mask, "last_axis"], ["bytes"]),
-        node("BitShift", ["bytes", "bit_positions"], ["shifted"], direction="RIGHT"),
-        node("Mod", ["shifted", "two"], ["bits_by_byte"]),
+        node("Cast", [mask], ["bytes"], to=TensorProto.INT32),
+        node("Gather", ["bits_of_byte", "bytes"], ["bits_by_byte"]),
         node("Reshape", ["bits_by_byte", "flat"], ["bits_padded"]),
         node("ReduceProd", ["shape"], ["size"], keepdims=1),
         node("Slice", ["bits_padded", "first", "size"], ["bits"]),

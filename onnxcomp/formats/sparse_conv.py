@@ -1,64 +1,49 @@
-"""`ai.onnxcomp::SparseConv` and its fused forms: the operator as it stands in a file.
+"""`ai.onnxcomp::SparseConv`, `BlockSparseConv` and their fused forms: the operators as they stand in a file.
 
     Y = activation(Conv(X, decode(mask, values), B) [+ Z])
 
       X       float32 [N, C_in, (H,) W]
-      mask    uint8 [ceil(n/8)], values float32 or float16 [nnz]: the weight as a bitmap (bitmap.py), OIHW order
+      mask    uint8, values float32 or float16: the weight, OIHW order, as a bitmap (bitmap.py) in SparseConv and as
+              a block bitmap (block_bitmap.py) in BlockSparseConv
       B       float32 [C_out], always present
       Z       float32, Y's shape; only where the operator's name has "Add"
       weight_shape                                 ints: [C_out, C_in / group, (kh,) kw]
-      structure                                    string: "unstructured"
+      structure                                    string: what is known of the zeros, see below
+      block                                        ints: [b], the height of a block; BlockSparseConv only
       to                                           int: 1 (float32), the type the weight is decoded to
       strides, pads, dilations, group, auto_pad    as Conv's, with Conv's defaults where absent
       clip_min, clip_max | alpha                   floats: Clip's bounds, LeakyRelu's slope; only in those forms
 
+      structure      operator         promise
+      unstructured   SparseConv       none
+      n:16           SparseConv       of every 16 consecutive input channels of a group, counted from its first, n (1 to
+                                      15) at most are not zero, at each output channel and tap; the last may be fewer
+      4x1, 16x1      BlockSparseConv  whole blocks of 4 or 16 output channels at one input channel and tap are zero
+
 A fused form has a name of its own, `SparseConv[Add][activation]`, since a function body cannot leave an operator out by
-an attribute. Every name has a body in standard operators, so a runtime without our library inlines it and runs its
-dense Conv; with the library registered the kernel is used.
+an attribute; blocks have one since they decode in another way. Every name has a body in standard operators, so a
+runtime without our library inlines it and runs its dense Conv; with the library registered the kernel is used.
 """
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import FunctionProto, NodeProto, TensorProto, helper
 
-from onnxcomp.formats import bitmap
+from onnxcomp.formats import bitmap, block_bitmap
+from onnxcomp.formats.activation import ACTIVATIONS, activation_nodes
 from onnxcomp.formats.functions import DOMAIN, refer
 
 BASE = "SparseConv"
+UNSTRUCTURED = "unstructured"
+BLOCK_HEIGHTS = MappingProxyType({"4x1": 4, "16x1": 16})  # by structure
+WINDOW = 16  # input channels of n:16
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _DECODED_TYPE = TensorProto.FLOAT
-
-
-def _activation_nodes(name: str, x: str, y: str) -> list[NodeProto]:
-    node = helper.make_node
-    match name:
-        case "Clip":
-            bounds = [refer(node("Constant", [], [bound]), value_float=bound) for bound in ("clip_min", "clip_max")]
-            return [*bounds, node("Clip", [x, "clip_min", "clip_max"], [y])]
-        case "LeakyRelu":
-            return [refer(node("LeakyRelu", [x], [y]), alpha="alpha")]
-        case "HardSwish":
-            return [node("HardSigmoid", [x], ["gate"], alpha=1 / 6, beta=0.5), node("Mul", [x, "gate"], [y])]
-        case "Silu":
-            return [node("Sigmoid", [x], ["gate"]), node("Mul", [x, "gate"], [y])]
-        case _:
-            return [node(name, [x], [y])]
-
-
-# Activations that can be fused, and the attributes each takes. "" is none.
-ACTIVATIONS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "": (),
-        "Relu": (),
-        "Clip": ("clip_min", "clip_max"),
-        "LeakyRelu": ("alpha",),
-        "Sigmoid": (),
-        "HardSwish": (),
-        "Silu": (),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -68,51 +53,94 @@ class Epilogue:
     residual: bool = False
     activation: str = ""
 
-    @property
-    def op(self) -> str:
-        """The operator's name: SparseConv, SparseConvRelu, SparseConvAdd, SparseConvAddRelu, ..."""
-        return BASE + ("Add" if self.residual else "") + self.activation
+    def op(self, structure: str = UNSTRUCTURED) -> str:
+        """The operator's name: SparseConv, SparseConvRelu, BlockSparseConvAdd, BlockSparseConvAddRelu, ..."""
+        return (
+            ("Block" if structure in BLOCK_HEIGHTS else "") + BASE + ("Add" if self.residual else "") + self.activation
+        )
 
 
-EPILOGUES = {e.op: e for residual in (False, True) for e in (Epilogue(residual, a) for a in ACTIVATIONS)}
+_EPILOGUES = tuple(Epilogue(residual, activation) for residual in (False, True) for activation in ACTIVATIONS)
+# Every operator's name, by the order of its weight and by what follows the convolution.
+EPILOGUES = {e.op(structure): e for structure in (UNSTRUCTURED, "16x1") for e in _EPILOGUES}
 
 
-def function(epilogue: Epilogue, opset: int) -> FunctionProto:
+def is_known(structure: str) -> bool:
+    """Whether the format has `structure`: unstructured, 4x1, 16x1 or n:16 with n from 1 to 15."""
+    return structure == UNSTRUCTURED or structure in BLOCK_HEIGHTS or kept_of_window(structure) is not None
+
+
+def kept_of_window(structure: str) -> int | None:
+    """The n of n:16; None where `structure` is another."""
+    found = re.fullmatch(r"([1-9]|1[0-5]):16", structure)
+    return int(found[1]) if found else None
+
+
+def encode(weight: NDArray[np.floating], structure: str = UNSTRUCTURED) -> bitmap.Bitmap:
+    """`weight` as the operator of `structure` stores it. Raises ValueError where its zeros are not of that kind."""
+    if not is_known(structure):
+        raise ValueError(f"the format has no structure '{structure}'")
+    if structure in BLOCK_HEIGHTS:
+        return block_bitmap.encode(weight, BLOCK_HEIGHTS[structure])
+    kept = kept_of_window(structure)
+    if kept is not None and (most := most_in_window(weight)) > kept:
+        raise ValueError(f"a window of {WINDOW} input channels holds {most} values, {structure} allows {kept}")
+    return bitmap.encode(weight)
+
+
+def most_in_window(weight: NDArray[np.floating]) -> int:
+    """The most nonzeros in any 16 consecutive input channels of `weight` (C_out, C_in / group, k...) at a tap."""
+    nonzero = weight != 0
+    windows = (nonzero[:, first : first + WINDOW].sum(axis=1) for first in range(0, weight.shape[1], WINDOW))
+    return max((int(window.max()) for window in windows if window.size), default=0)
+
+
+def function(epilogue: Epilogue, opset: int, structure: str = UNSTRUCTURED) -> FunctionProto:
     """The body of the operator for a model of default-domain opset `opset` (13 or later)."""
     node = helper.make_node
-    body = bitmap.decode_nodes("mask", "values", "W")
+    blocks = structure in BLOCK_HEIGHTS
+    body = (block_bitmap if blocks else bitmap).decode_nodes("mask", "values", "W")
     body.append(refer(node("Conv", ["X", "W", "B"], ["convolved"]), **{a: a for a in CONV_ATTRIBUTES}))
     result = "convolved"
     if epilogue.residual:
         body.append(node("Add", [result, "Z"], ["added"]))
         result = "added"
     if epilogue.activation:
-        body += _activation_nodes(epilogue.activation, result, "Y")
+        body += activation_nodes(epilogue.activation, result, "Y")
     else:
         body[-1].output[0] = "Y"
+    stored = ["weight_shape", "structure", *(["block"] if blocks else []), "to"]
     return helper.make_function(
         DOMAIN,
-        epilogue.op,
+        epilogue.op(structure),
         ["X", "mask", "values", "B"] + (["Z"] if epilogue.residual else []),
         ["Y"],
         body,
         [helper.make_opsetid("", opset)],
-        ["weight_shape", "structure", "to", *CONV_ATTRIBUTES, *ACTIVATIONS[epilogue.activation]],
+        [*stored, *CONV_ATTRIBUTES, *ACTIVATIONS[epilogue.activation]],
     )
 
 
 def node(
-    epilogue: Epilogue, inputs: list[str], output: str, weight_shape: tuple[int, ...], name: str = "", **attributes: Any
+    epilogue: Epilogue,
+    inputs: list[str],
+    output: str,
+    weight_shape: tuple[int, ...],
+    name: str = "",
+    structure: str = UNSTRUCTURED,
+    **attributes: Any,
 ) -> NodeProto:
     """A node of the operator. `inputs` are X, mask, values, B[, Z]; `attributes` are Conv's and the activation's."""
+    if structure in BLOCK_HEIGHTS:
+        attributes["block"] = [BLOCK_HEIGHTS[structure]]
     return helper.make_node(
-        epilogue.op,
+        epilogue.op(structure),
         inputs,
         [output],
         name,
         domain=DOMAIN,
         weight_shape=list(weight_shape),
-        structure="unstructured",
+        structure=structure,
         to=_DECODED_TYPE,
         **attributes,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from onnxcomp.analysis import Layer, layers_of, totals_of
 from onnxcomp.budget import Speed, Verdict
 from onnxcomp.calibration import Data
-from onnxcomp.context import Context
+from onnxcomp.context import Context, Timing
 from onnxcomp.cost.host import host
 from onnxcomp.model import Model
 from onnxcomp.pass_manager import Applied, PassResult, Run
@@ -60,7 +60,7 @@ def build_report(
             threads=machine.threads,
         ),
         missed=verdict.missed,
-        notes=(*notes, *_notes(model, run, settings), *data.notes),
+        notes=(*notes, *_notes(model, run, context, settings), *data.notes),
     )
 
 
@@ -83,7 +83,8 @@ def _layers(before: Sequence[Layer], after: Sequence[Layer], passes: Sequence[Pa
     now = {layer.key: layer for layer in after}
     final = {key: a.covers[-1] for key, a in applied.items()}
     reasons = _reasons(passes)
-    return tuple(_layer(layer, _follow(layer.key, final, now), applied, reasons) for layer in before)
+    timings = {key: timing for one in passes for key, timing in one.timings.items()}
+    return tuple(_layer(layer, _follow(layer.key, final, now), applied, reasons, timings) for layer in before)
 
 
 def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> Layer | None:
@@ -101,13 +102,18 @@ def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
 
 
 def _layer(
-    before: Layer, after: Layer | None, applied: Mapping[str, Applied], reasons: Mapping[str, Sequence[str]]
+    before: Layer,
+    after: Layer | None,
+    applied: Mapping[str, Applied],
+    reasons: Mapping[str, Sequence[str]],
+    timings: Mapping[str, Timing],
 ) -> LayerSection:
     after = after or before
     done = [a.candidate for key in (before.key, after.key) if (a := applied.get(key)) is not None]
     done += [a.candidate for a in applied.values() if after.key in a.covers and a.candidate not in done]
     main = max(done, key=lambda c: c.size_bytes[0] - c.size_bytes[1], default=None)
     timing = next((c.timing for c in done if c.timing is not None), None)
+    timed = [timing for key in (before.key, after.key) if (timing := timings.get(key)) is not None]
     why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]
     return LayerSection(
         name=before.name,
@@ -122,6 +128,7 @@ def _layer(
         bytes=(before.size_bytes, after.size_bytes),
         macs=(before.macs, after.macs),
         ms=(timing.before_ms, timing.after_ms) if timing else (None, None),
+        predicted_ms=next((one.predicted_ms for one in (timing, *timed) if one), None),
     )
 
 
@@ -148,7 +155,7 @@ def _error(comparison: Comparison) -> float:
     return max((output.rel_l2 or 0.0 for output in comparison.outputs), default=0.0)
 
 
-def _notes(model: Model, run: Run, settings: Settings) -> list[str]:
+def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list[str]:
     notes = []
     if not run.changed:
         notes.append("nothing was rewritten: the output is the input; every layer's reason is in the list")
@@ -156,6 +163,9 @@ def _notes(model: Model, run: Run, settings: Settings) -> list[str]:
         notes.append(f"opset raised from {model.opset} to {run.model.opset}: the new operators' bodies need it")
     if run.model.ir_version != model.ir_version:
         notes.append(f"IR version raised from {model.ir_version} to {run.model.ir_version}: functions need it")
+    if context.profile is None and any(one.timings for one in run.passes):
+        threads = "" if settings.threads is None else f" --threads {settings.threads}"
+        notes.append(f"no predicted times: run `onnxcomp host{threads}` once, which measures this machine")
     if settings.data is None and settings.min_agreement is None and settings.max_drop is None:
         notes.append(
             "only structure that is in the weights already was used; methods that trade accuracy for speed need a "

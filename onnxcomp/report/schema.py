@@ -36,7 +36,11 @@ class HostSection(_Section):
 
 
 class LayerSection(_Section):
-    """A layer with weights: what was done to it, or why nothing was (`reasons`). Pairs are (before, after)."""
+    """A layer with weights: what was done to it, or why nothing was (`reasons`). Pairs are (before, after).
+
+    `predicted_ms`: by the cost model, of the fastest candidate whether it was taken or not; None where there is none,
+    or no profile of the machine.
+    """
 
     name: str
     op: str
@@ -50,6 +54,7 @@ class LayerSection(_Section):
     bytes: tuple[int, int]
     macs: tuple[int | None, int | None]
     ms: tuple[float | None, float | None]
+    predicted_ms: tuple[float, float] | None
 
 
 class DeclinedSection(_Section):

@@ -189,8 +189,8 @@ def print_passes(listing: Mapping[str, Any]) -> None:
             console.print(_text(f"    {option['name']}={option['default']}  {option['description'] or ''}"))
 
 
-def print_host(profile: HostProfile) -> None:
-    """Peak, bandwidths and break-even sparsities."""
+def print_host(profile: HostProfile, note: str | None) -> None:
+    """Peak, bandwidths, break-even sparsities, the cost model's constants; then `note`."""
     console = _console()
     machine = profile.host
     console.print(
@@ -202,13 +202,25 @@ def print_host(profile: HostProfile) -> None:
     for one in profile.bandwidths:
         table.add_row(f"bandwidth at {size(one.working_set_bytes)}", f"{one.gb_per_s:.0f} GB/s")
     console.print(table)
-    if profile.library:
-        console.print(_text(f"note: {profile.library}", style="yellow"))
-        return
+    if profile.break_evens:
+        _print_break_evens(profile, console)
+    for text in (profile.library, note):
+        if text:
+            console.print(_text(f"note: {text}", style="yellow"))
+
+
+def _print_break_evens(profile: HostProfile, console: Console) -> None:
     table = _table("layer class", ">dense ms", ">at 90 % zeros", ">break-even sparsity")
     for layer in profile.break_evens:
         even = "none" if layer.sparsity is None else f"{layer.sparsity:.0%}"
         table.add_row(layer.layer, f"{layer.dense_ms:.3f}", f"{layer.speedup_at_90:.2f}x", even)
+    console.print(table)
+    table = _table("cost model: layers", ">alpha", ">beta", ">points", ">median error")
+    for fit in profile.fits:
+        error = f"{fit.median_ratio - 1:.0%}"
+        table.add_row(fit.kind, f"{fit.alpha:.2f}", f"{fit.beta:.2f}", str(fit.points), error)
+    if profile.prediction_error is not None:
+        table.add_row("all", "", "", "", f"{profile.prediction_error - 1:.0%}")
     console.print(table)
 
 

@@ -5,7 +5,7 @@
 #include "cpu.h"
 #include "error.h"
 #include "ops/sparse_conv.h"
-#include "ops/sparse_conv_shape.h"
+#include "ops/sparse_gemm.h"
 #include "ort.h"
 
 namespace onnxcomp {
@@ -13,15 +13,23 @@ namespace {
 
 using sparse_conv::Activation;
 
-#define ONNXCOMP_FORMS(suffix, activation) \
-  {"SparseConv" suffix, false, Activation::activation}, { "SparseConvAdd" suffix, true, Activation::activation }
-constexpr SparseConvForm kForms[] = {
-    ONNXCOMP_FORMS("", none),           ONNXCOMP_FORMS("Relu", relu),
-    ONNXCOMP_FORMS("Clip", clip),       ONNXCOMP_FORMS("LeakyRelu", leaky_relu),
-    ONNXCOMP_FORMS("Sigmoid", sigmoid), ONNXCOMP_FORMS("HardSwish", hard_swish),
-    ONNXCOMP_FORMS("Silu", silu),
-};
-#undef ONNXCOMP_FORMS
+// Every activation, with the end of the operator's name that says so.
+#define ONNXCOMP_ACTIVATIONS(FORM)                                                                            \
+  FORM("", none) FORM("Relu", relu) FORM("Clip", clip) FORM("LeakyRelu", leaky_relu) FORM("Sigmoid", sigmoid) \
+  FORM("HardSwish", hard_swish) FORM("Silu", silu)
+#define ONNXCOMP_CONV_FORMS(suffix, activation)                   \
+  {"SparseConv" suffix, false, false, Activation::activation},     \
+  {"SparseConvAdd" suffix, false, true, Activation::activation},   \
+  {"BlockSparseConv" suffix, true, false, Activation::activation}, \
+  {"BlockSparseConvAdd" suffix, true, true, Activation::activation},
+#define ONNXCOMP_GEMM_FORMS(suffix, activation)         \
+  {"SparseGemm" suffix, false, Activation::activation}, \
+  {"SparseMatMul" suffix, true, Activation::activation},
+constexpr SparseConvForm kConvForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_CONV_FORMS)};
+constexpr SparseGemmForm kGemmForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_GEMM_FORMS)};
+#undef ONNXCOMP_GEMM_FORMS
+#undef ONNXCOMP_CONV_FORMS
+#undef ONNXCOMP_ACTIVATIONS
 
 // Shape inference gets no OrtApi from the runtime: it uses the one of the registration.
 const OrtApi* registered_api = nullptr;
@@ -39,51 +47,65 @@ OrtStatus* guarded(const OrtApi& api, Work work) noexcept {
   }
 }
 
+// An operator, `Op` its class: Op::Form is what its name says, Op(form, api, info) creates a kernel.
+template <class Op>
 struct Operator : OrtCustomOp {
-  const SparseConvForm* form = nullptr;
+  const typename Op::Form* form = nullptr;
 };
 
-const SparseConvForm& form_of(const OrtCustomOp* op) { return *static_cast<const Operator*>(op)->form; }
+template <class Op>
+const typename Op::Form& form_of(const OrtCustomOp* op) {
+  return *static_cast<const Operator<Op>*>(op)->form;
+}
 
 // A created kernel, with the OrtApi to report errors through.
+template <class Op>
 struct CreatedKernel {
-  SparseConv op;
+  Op op;
   const OrtApi* api;
 };
 
+template <class Op>
 OrtStatus* create_kernel(const OrtCustomOp* op, const OrtApi* api, const OrtKernelInfo* info, void** kernel) {
-  return guarded(*api, [&] { *kernel = new CreatedKernel{SparseConv(form_of(op), *api, info), api}; });
+  return guarded(*api, [&] { *kernel = new CreatedKernel<Op>{Op(form_of<Op>(op), *api, info), api}; });
 }
 
+template <class Op>
 OrtStatus* compute_kernel(void* kernel, OrtKernelContext* context) {
-  const auto& created = *static_cast<CreatedKernel*>(kernel);
+  const auto& created = *static_cast<CreatedKernel<Op>*>(kernel);
   return guarded(*created.api, [&] { created.op.compute(context); });
 }
 
-void destroy_kernel(void* kernel) { delete static_cast<CreatedKernel*>(kernel); }
+template <class Op>
+void destroy_kernel(void* kernel) {
+  delete static_cast<CreatedKernel<Op>*>(kernel);
+}
 
+template <class Op>
 OrtStatus* infer_shape(const OrtCustomOp*, OrtShapeInferContext* context) {
-  OrtStatus* refusal = guarded(*registered_api, [&] { infer_sparse_conv_shape(*registered_api, context); });
+  OrtStatus* refusal = guarded(*registered_api, [&] { Op::infer_shape(*registered_api, context); });
   // The runtime neither reads nor releases what comes back from here. The same attributes are refused, by name, when
   // the kernel is created.
   if (refusal != nullptr) registered_api->ReleaseStatus(refusal);
   return nullptr;
 }
 
+// X, mask, values, B and a residual: the same in all operators.
 ONNXTensorElementDataType input_type(const OrtCustomOp*, size_t index) {
   constexpr ONNXTensorElementDataType kTypes[] = {ONNX_TYPE_FLOAT, ONNX_TYPE_UINT8, ONNX_TYPE_ANY, ONNX_TYPE_FLOAT,
                                                   ONNX_TYPE_FLOAT};
   return kTypes[index];
 }
 
-Operator make_operator(const SparseConvForm& form) {
-  Operator op{};
+template <class Op>
+Operator<Op> make_operator(const typename Op::Form& form) {
+  Operator<Op> op{};
   op.form = &form;
   op.version = ORT_API_VERSION;
-  op.GetName = [](const OrtCustomOp* self) { return form_of(self).name; };
+  op.GetName = [](const OrtCustomOp* self) { return form_of<Op>(self).name; };
   op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU's
   op.GetInputType = input_type;
-  op.GetInputTypeCount = [](const OrtCustomOp* self) { return form_of(self).inputs(); };
+  op.GetInputTypeCount = [](const OrtCustomOp* self) { return form_of<Op>(self).inputs(); };
   op.GetOutputType = [](const OrtCustomOp*, size_t) { return ONNX_TYPE_FLOAT; };
   op.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return 1; };
   op.GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return ORT_REQUIRED; };
@@ -91,23 +113,29 @@ Operator make_operator(const SparseConvForm& form) {
   op.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return ORT_MEM_TYPE_DEFAULT; };
   op.GetVariadicInputMinArity = op.GetVariadicOutputMinArity = [](const OrtCustomOp*) { return 1; };
   op.GetVariadicInputHomogeneity = op.GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 0; };
-  op.CreateKernelV2 = create_kernel;
-  op.KernelComputeV2 = compute_kernel;
-  op.KernelDestroy = destroy_kernel;
-  op.InferOutputShapeFn = infer_shape;
+  op.CreateKernelV2 = create_kernel<Op>;
+  op.KernelComputeV2 = compute_kernel<Op>;
+  op.KernelDestroy = destroy_kernel<Op>;
+  op.InferOutputShapeFn = infer_shape<Op>;
   op.GetStartVersion = op.GetEndVersion = [](const OrtCustomOp*) { return 1; };
   return op;
 }
 
-// The domain with its operators. Sessions keep pointers to both, so they live as long as the library is loaded.
-OrtCustomOpDomain* make_domain(const OrtApi& api) {
-  static Operator operators[std::size(kForms)];
-  OrtCustomOpDomain* domain = nullptr;
-  ort::check(api, api.CreateCustomOpDomain("ai.onnxcomp", &domain));
-  for (size_t i = 0; i < std::size(kForms); ++i) {
-    operators[i] = make_operator(kForms[i]);
+// Adds every form of `Op` to the domain. Sessions keep pointers, so the operators live as long as the library is loaded.
+template <class Op, size_t count>
+void add_operators(const OrtApi& api, OrtCustomOpDomain* domain, const typename Op::Form (&forms)[count]) {
+  static Operator<Op> operators[count];
+  for (size_t i = 0; i < count; ++i) {
+    operators[i] = make_operator<Op>(forms[i]);
     ort::check(api, api.CustomOpDomain_Add(domain, &operators[i]));
   }
+}
+
+OrtCustomOpDomain* make_domain(const OrtApi& api) {
+  OrtCustomOpDomain* domain = nullptr;
+  ort::check(api, api.CreateCustomOpDomain("ai.onnxcomp", &domain));
+  add_operators<SparseConv>(api, domain, kConvForms);
+  add_operators<SparseGemm>(api, domain, kGemmForms);
   registered_api = &api;
   return domain;
 }

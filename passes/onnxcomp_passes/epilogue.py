@@ -1,4 +1,4 @@
-"""What follows a Conv and can go into one operator with it: a residual Add, then an activation.
+"""What follows a layer and can go into one operator with it: a residual Add, then an activation.
 
 Read from the graph as exporters write it: Relu, Clip (bounds as attributes or constants), LeakyRelu, Sigmoid, HardSwish
 as one node or x * HardSigmoid(x, 1/6, 1/2), and SiLU as x * Sigmoid(x). Every tensor between the nodes must be read by
@@ -19,11 +19,11 @@ _LARGEST = float(np.finfo(np.float32).max)  # stands for an absent bound of Clip
 
 @dataclass(frozen=True, eq=False)
 class Epilogue:
-    """The nodes after a Conv that are taken in, and what they compute."""
+    """The nodes after a layer that are taken in, and what they compute."""
 
     nodes: tuple[gs.Node, ...] = ()
     residual: str = ""  # the name of the tensor added, "" for none
-    activation: str = ""  # a name of formats.sparse_conv.ACTIVATIONS
+    activation: str = ""  # a name of formats.activation.ACTIVATIONS
     attributes: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -39,6 +39,12 @@ def find_epilogue(graph: Model, conv: gs.Node, taken: set[int]) -> Epilogue:
             nodes, residual, tensor = (add,), other.name, add.outputs[0]
     found, name, attributes = _activation(graph, tensor, taken)
     return Epilogue((*nodes, *found), residual, name, attributes)
+
+
+def find_activation(graph: Model, tensor: gs.Tensor, taken: set[int]) -> Epilogue:
+    """The activation of `tensor` alone. Nodes whose id is in `taken` belong to another layer."""
+    nodes, name, attributes = _activation(graph, tensor, taken)
+    return Epilogue(nodes, "", name, attributes)
 
 
 _Activation = tuple[tuple[gs.Node, ...], str, dict[str, float]]

@@ -1,9 +1,11 @@
 """sparse-conv: run a Conv whose weight is mostly zeros by the direct sparse kernel.
 
-    Conv(X, W, b) [-> Add Z] [-> activation]  becomes  ai.onnxcomp::SparseConv[Add][activation](X, mask, values, b [,
-    Z])
+    Conv(X, W, b) [-> Add Z] [-> activation]
+      becomes  ai.onnxcomp::[Block]SparseConv[Add][activation](X, mask, values, b [, Z])
 
-with W stored as a bitmap and its nonzeros (onnxcomp/formats/bitmap.py). Applies to 1-D and 2-D float32 convolutions
+with W stored as a bitmap and its nonzeros, or blocks of them (onnxcomp/formats/sparse_conv.py). Where the zeros form
+blocks or are n:16, that is proposed beside the form for zeros at random: which kernel is faster depends on the layer.
+Applies to 1-D and 2-D float32 convolutions
 with a constant weight, any strides, pads, dilations and groups; only where the kernel is measured faster than ONNX
 Runtime's dense Conv here, unless `when=always`. The activations are those ORT fuses into its own Conv, and SiLU. An Add
 is taken in where both sides have one shape. Exact: the same products are summed, in another order. (Park et al., ICLR
@@ -23,11 +25,13 @@ from pydantic import Field
 
 from onnxcomp.context import Context
 from onnxcomp.convolution import Convolution, is_standard, macs
-from onnxcomp.formats import bitmap, sparse_conv
+from onnxcomp.formats import sparse_conv
+from onnxcomp.formats.bitmap import Bitmap
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp.structure import structure_of
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 
 
@@ -81,22 +85,25 @@ class SparseConv(Pass):
             yield Declined(site.name, "the input is not float32")
             return
         before = Fragment.of(context.model, site.nodes)
-        after = _sparse(site, before, max(context.model.opset, MIN_OPSET))
-        timing = context.measure(before, after) if self.options.when == "faster" else None
-        if isinstance(timing, Declined):
-            yield Declined(site.name, timing.reason)
-            return
         dense_macs = macs(node, context.shapes, weight.shape)
-        nonzero = int(np.count_nonzero(weight))
-        yield Candidate(
-            self.name,
-            after,
-            before,
-            {"structure": "unstructured", "zeros": round(1 - nonzero / weight.size, 4)},
-            timing,
-            size_bytes=(before.size_bytes, after.size_bytes),
-            macs=None if dense_macs is None else (dense_macs, dense_macs * nonzero // weight.size),
-        )
+        zeros = round(1 - np.count_nonzero(weight) / weight.size, 4)
+        structures = _structures(site.convolution)
+        for structure in structures if self.options.when == "faster" else structures[:1]:
+            stored = sparse_conv.encode(weight, structure)
+            after = _sparse(site, before, stored, structure, max(context.model.opset, MIN_OPSET))
+            timing = context.measure(before, after) if self.options.when == "faster" else None
+            if isinstance(timing, Declined):
+                yield Declined(site.name, timing.reason)
+                continue
+            yield Candidate(
+                self.name,
+                after,
+                before,
+                {"structure": structure, "zeros": zeros},
+                timing,
+                size_bytes=(before.size_bytes, after.size_bytes),
+                macs=None if dense_macs is None else (dense_macs, dense_macs * stored.values.size // weight.size),
+            )
 
     def _why_not(self, convolution: Convolution) -> str | None:
         weight = convolution.weight
@@ -112,10 +119,17 @@ class SparseConv(Pass):
         return None
 
 
-def _sparse(site: ConvSite, before: Fragment, opset: int) -> Fragment:
-    """The fragment with the operator, under the names at the border of `before`."""
+def _structures(convolution: Convolution) -> tuple[str, ...]:
+    """The structures that the weight can be stored in, the most particular first."""
+    found = structure_of(convolution.weight).pattern.removesuffix(" blocks")
+    height = sparse_conv.BLOCK_HEIGHTS.get(found, 1)
+    fits = sparse_conv.is_known(found) and convolution.weight.shape[0] // convolution.group % height == 0
+    return tuple(dict.fromkeys((found if fits else sparse_conv.UNSTRUCTURED, sparse_conv.UNSTRUCTURED)))
+
+
+def _sparse(site: ConvSite, before: Fragment, stored: Bitmap, structure: str, opset: int) -> Fragment:
+    """The fragment with the operator, its weight as `stored`, under the names at the border of `before`."""
     node, convolution = site.nodes[0], site.convolution
-    stored = bitmap.encode(convolution.weight)
     base = node.inputs[1].name
     constants = {f"{base}_mask": stored.mask, f"{base}_values": stored.values}
     inputs = [node.inputs[0].name, *constants]
@@ -130,6 +144,14 @@ def _sparse(site: ConvSite, before: Fragment, opset: int) -> Fragment:
     form = sparse_conv.Epilogue(bool(site.epilogue.residual), site.epilogue.activation)
     attributes = {k: v for k, v in convolution.attributes.items() if k in sparse_conv.CONV_ATTRIBUTES}
     proto = sparse_conv.node(
-        form, inputs, before.outputs[0], convolution.weight.shape, node.name, **attributes, **site.epilogue.attributes
+        form,
+        inputs,
+        before.outputs[0],
+        convolution.weight.shape,
+        node.name,
+        structure=structure,
+        **attributes,
+        **site.epilogue.attributes,
     )
-    return Fragment((proto,), constants, before.inputs, before.outputs, (sparse_conv.function(form, opset),))
+    body = sparse_conv.function(form, opset, structure)
+    return Fragment((proto,), constants, before.inputs, before.outputs, (body,))

@@ -8,9 +8,10 @@ import pytest
 
 from onnxcomp.cost import break_even as break_even_module
 from onnxcomp.cost import host_profile, peaks
-from onnxcomp.cost.break_even import LAYERS, LayerClass, break_even, dense_model, sparse_model
+from onnxcomp.cost.break_even import break_even
 from onnxcomp.cost.host import host, parse_cpuinfo
 from onnxcomp.cost.host_profile import profile_host
+from onnxcomp.cost.layers import LAYERS, LayerClass, dense_model, sparse_model
 from onnxcomp.cost.measure import RunNode
 from onnxcomp.errors import OnnxcompError
 from onnxcomp.runtime.session import run, session
@@ -47,19 +48,19 @@ def test_peaks_are_of_a_plausible_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "_MOVED_BYTES", 1 << 20)
     monkeypatch.setattr(peaks, "WORKING_SETS", (1 << 17, 1 << 20))
     assert 0.1 < peaks.fma_peak_gflops(1) < 1e5
-    found = peaks.bandwidths()
+    found = peaks.bandwidths(2)
     assert [b.working_set_bytes for b in found] == [1 << 17, 1 << 20]
     assert all(0.01 < b.gb_per_s < 1e5 for b in found)
 
 
-@pytest.mark.parametrize("layer", [*LAYERS, LayerClass(5, 3, 7, 9)], ids=str)
+@pytest.mark.parametrize("layer", [*LAYERS[3:], LayerClass(5, 3, 7, 9), LayerClass(3, 8, 8, 9, 2, 4)], ids=str)
 def test_layer_models_are_the_same_convolution(layer: LayerClass) -> None:
     rng = np.random.default_rng(0)
-    weight = rng.standard_normal((layer.c_out, layer.c_in, layer.kernel, layer.kernel), np.float32)
+    weight = rng.standard_normal(layer.weight_shape, np.float32)
     weight *= rng.random(weight.shape) < 0.1
-    feed = {"X": rng.standard_normal((1, layer.c_in, layer.side, layer.side), np.float32)}
+    feed = {"X": rng.standard_normal(layer.x_shape, np.float32)}
     dense, sparse = (run(session(m(layer, weight), 1, library=False), feed)[0] for m in (dense_model, sparse_model))
-    assert dense.shape == (1, layer.c_out, layer.side, layer.side)
+    assert dense.shape == layer.y_shape
     np.testing.assert_array_equal(dense, sparse)
 
 
@@ -101,11 +102,13 @@ def test_a_profile_of_the_host(monkeypatch: pytest.MonkeyPatch, built: bool) -> 
     monkeypatch.setattr(host_profile, "library_path", library_path)
     monkeypatch.setattr(host_profile, "LAYERS", (LayerClass(3, 8, 8, 8), LayerClass(1, 8, 8, 8)))
     monkeypatch.setattr(host_profile, "fma_peak_gflops", lambda threads: 100.0 * threads)
-    monkeypatch.setattr(host_profile, "bandwidths", lambda: [peaks.Bandwidth(1 << 20, 50.0)])
+    monkeypatch.setattr(host_profile, "bandwidths", lambda threads: [peaks.Bandwidth(1 << 20, 50.0)])
     told: list[tuple[int, int, str]] = []
     found = profile_host(2, lambda *what: told.append(what)).to_json()
     assert json.loads(json.dumps(found)) == found
     assert found["fma_peak_gflops"] == {"1": 100.0, "2": 200.0} and found["host"]["threads"] == 2
     assert len(found["break_evens"]) == (2 if built else 0)
+    assert [fit["kind"] for fit in found["fits"]] == (["pointwise", "spatial"] if built else [])
+    assert (found["prediction_error"] is None) == (not built)
     assert found["library"] == (None if built else "not built")
     assert [done for done, _, _ in told] == list(range(len(told))) and told[-1][0] == told[-1][1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper, parser
 
-from onnxcomp.cost.break_even import LayerClass, dense_model
+from onnxcomp.cost.layers import LayerClass, dense_model
 from onnxcomp.cost.measure import BoundCall, aligned, bound, conv_ms, measure, node_times
 from onnxcomp.errors import ModelError
 from onnxcomp.runtime.session import session

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 from onnx import parser
 
-from onnxcomp.cost.break_even import LayerClass, dense_model, sparse_model
+from onnxcomp.cost.layers import LayerClass, dense_model, sparse_model
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.runtime import session as session_module
 from onnxcomp.runtime.session import default_threads, library_path, reason, register, run, runs, session

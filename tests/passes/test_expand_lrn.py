@@ -19,7 +19,7 @@ def lrn(attributes: str, channels: int = 12, rest: str = "7, 9") -> str:
 
 def expand(text: str, monkeypatch: pytest.MonkeyPatch, opset: int = 13, faster: bool = True) -> Run:
     """Run the pass as on a machine where the expanded form is faster, or slower, than the operator."""
-    timing = Timing(before_ms=2.0, after_ms=1.0 if faster else 3.0, border_ms=0.0)
+    timing = Timing(before_ms=2.0, after_ms=1.0 if faster else 3.0)
     monkeypatch.setattr(Context, "measure", lambda *_: timing)
     return PassManager.parse("expand-lrn").run(model_of(text, opset=opset))
 

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from onnxcomp.context import Context
+from onnxcomp.pass_api import Candidate, Site
+from onnxcomp_passes.sparse_conv import SparseConv
 from tests.passes.graphs import assert_equal, model_of, ops, reasons, rewrite, sparse
 
 TOLERANCE = 1e-6  # float32 sums of some hundred products in another order
@@ -109,6 +112,53 @@ def test_declines_three_dimensions() -> None:
     text = "net (float[N, 4, 5, 5, 5] x) => (float[N, 4, D, H, W] y) {\n[conv] y = Conv (x, w)\n}"
     _, result = rewrite(model_of(text, {"w": sparse((4, 4, 2, 2, 2))}), "sparse-conv{when=always}")
     assert "3-D" in reasons(result)["conv"]
+
+
+def blocks(height: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A weight of whole blocks of `height` output channels."""
+    kept = np.random.default_rng(4).random((shape[0] // height, *shape[1:])) < 0.3
+    return sparse(shape, 0) * kept.repeat(height, axis=0).astype(np.float32)
+
+
+def windows(kept: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A weight that keeps `kept` of every 16 input channels."""
+    order = np.random.default_rng(4).random((shape[0], shape[1] // 16, 16, *shape[2:])).argsort(axis=2)
+    return sparse(shape, 0) * (order.argsort(axis=2) < kept).reshape(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("weight", "group", "op", "structure"),
+    [
+        (blocks(16, (32, 16, 3, 3)), 1, "BlockSparseConv", "16x1"),
+        (blocks(4, (32, 16, 3, 3)), 1, "BlockSparseConv", "4x1"),
+        (windows(3, (8, 32, 3, 3)), 1, "SparseConv", "3:16"),
+        (windows(3, (8, 16, 3, 3)), 2, "SparseConv", "3:16"),
+        (blocks(16, (48, 16, 1, 1)), 2, "SparseConv", "unstructured"),  # blocks would straddle the groups
+        (sparse((16, 16, 3, 3)), 1, "SparseConv", "unstructured"),
+    ],
+)
+def test_stores_the_structure_it_finds(weight: np.ndarray, group: int, op: str, structure: str) -> None:
+    channels = weight.shape[1] * group
+    text = f"""net (float[N, {channels}, 9, 9] x) => (float[N, {weight.shape[0]}, H, W] y) {{
+        [conv] y = Conv <group = {group}> (x, w)
+    }}"""
+    model = model_of(text, {"w": weight})
+    done, result = rewrite(model, "sparse-conv{when=always}")
+    (node,) = done.model.graph.nodes
+    assert (node.op, node.attrs["structure"]) == (op, structure)
+    assert result.applied[0].candidate.options["structure"] == structure
+    assert_equal(model, done.model, TOLERANCE, x=x(2, channels, 9, 9))
+
+
+def test_proposes_a_structure_beside_the_form_without() -> None:
+    text = "net (float[1, 16, 28, 28] x) => (float[1, 32, H, W] y) {\n[conv] y = Conv <pads = [1, 1, 1, 1]> (x, w)\n}"
+    model = model_of(text, {"w": blocks(16, (32, 16, 3, 3))})
+    one = SparseConv()
+    (site,) = (site for site in one.match(model) if isinstance(site, Site))
+    proposed = [p for p in one.propose(site, Context(model, {"x": (1, 16, 28, 28)})) if isinstance(p, Candidate)]
+    assert [p.options["structure"] for p in proposed] == ["16x1", "unstructured"]
+    assert all(p.timing for p in proposed)
+    assert proposed[0].size_bytes[1] < proposed[1].size_bytes[1]
 
 
 def test_raises_an_old_opset_and_ir_and_nothing_else() -> None:

@@ -65,7 +65,7 @@ INSPECTED = {
 INSPECT = {"schema": int, "layers": [INSPECTED]}
 OPTION = {"name": str, "type": str, "default": object, "description": str | None}
 PASSES = {"schema": int, "passes": [{"name": str, "summary": str, "options": [OPTION]}]}
-HOST_PROFILE = {"schema": int, "host": HOST, "fma_peak_gflops": dict, "bandwidths": [dict], "break_evens": [dict]}
+HOST_PROFILE = {"schema": int, "host": HOST, "fma_peak_gflops": dict, "bandwidths": [dict], "break_evens": [dict], "fits": [dict]}
 
 
 def assert_conforms(value: Any, wanted: Any, where: str = "$") -> None:

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from onnxcomp.formats import bitmap, sparse_conv
+from onnxcomp.formats import sparse_conv
 from onnxcomp.formats.functions import DOMAIN, DOMAIN_VERSION
 from onnxcomp.runtime import session as runtime
 
@@ -31,6 +31,7 @@ class Case:
     x_shape: list[int | str] | None = None  # as declared; `x`'s own where it is None
     y_shape: list[int | str] | None = None
     z: Array | None = None
+    structure: str = sparse_conv.UNSTRUCTURED
 
     @property
     def feed(self) -> dict[str, Array]:
@@ -52,9 +53,33 @@ def random_case(
     )
 
 
+def structured_case(
+    structure: str,
+    weight_shape: tuple[int, ...],
+    x_shape: tuple[int, ...],
+    density: float = 0.3,
+    seed: int = 0,
+    **attributes: Any,
+) -> Case:
+    """A case whose zeros have `structure`: a share `density` of blocks, or n of each window, is kept."""
+    case = random_case(weight_shape, x_shape, 1, seed, **attributes)
+    rng = np.random.default_rng(seed + 1)
+    height = sparse_conv.BLOCK_HEIGHTS.get(structure)
+    if height is not None:
+        kept = rng.random((weight_shape[0] // height, *weight_shape[1:])) < density
+        case.weight[~kept.repeat(height, axis=0)] = 0
+    else:
+        most = sparse_conv.kept_of_window(structure) or 0
+        for first in range(0, weight_shape[1], sparse_conv.WINDOW):
+            window = case.weight[:, first : first + sparse_conv.WINDOW]
+            window[rng.random(window.shape).argsort(axis=1).argsort(axis=1) >= most] = 0
+    case.structure = structure
+    return case
+
+
 def sparse_model(case: Case) -> ModelProto:
-    """The case as a SparseConv node with its function body."""
-    stored = bitmap.encode(case.weight)
+    """The case as a node of the operator its structure is stored in, with its function body."""
+    stored = sparse_conv.encode(case.weight, case.structure)
     initializers = {"mask": stored.mask, "values": stored.values, "B": case.bias}
     node = sparse_conv.node(
         case.epilogue,
@@ -62,10 +87,11 @@ def sparse_model(case: Case) -> ModelProto:
         "Y",
         case.weight.shape,
         name="the_node",
+        structure=case.structure,
         **case.attributes,
     )
     model = _model(case, [node], initializers)
-    model.functions.append(sparse_conv.function(case.epilogue, OPSET))
+    model.functions.append(sparse_conv.function(case.epilogue, OPSET, case.structure))
     model.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
     return model
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from onnxcomp.formats import sparse_conv
+from onnxcomp.formats import sparse_conv, sparse_gemm
+from onnxcomp.formats.activation import ACTIVATIONS
 from onnxcomp.runtime import session as runtime
 from tests.runtime.conftest import LIBRARY_VARIABLE
+from tests.runtime.gemm_models import gemm_model
+from tests.runtime.gemm_models import random_case as random_gemm
 from tests.runtime.sparse_models import random_case, sparse_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,11 +25,23 @@ SYSTEM_LIBRARIES = ("libc.so", "ld-linux")  # the loader is a part of the C libr
 def test_form_names_are_known() -> None:
     """Every operator that the format defines has a kernel: without a body, a session fails on an unknown name."""
     for op, epilogue in sparse_conv.EPILOGUES.items():
-        case = random_case((2, 2, 1, 1), (1, 2, 4, 4))
+        structure = "16x1" if op.startswith("Block") else sparse_conv.UNSTRUCTURED
+        case = random_case((16, 16, 1, 1), (1, 16, 4, 4))
+        case.structure = structure
         case.epilogue = epilogue
         case.attributes = dict.fromkeys(sparse_conv.ACTIVATIONS[epilogue.activation], 0.5)
         case.z = case.x if epilogue.residual else None
         model = sparse_model(case)
+        del model.functions[:]
+        assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].name == "Y", op
+
+
+def test_gemm_form_names_are_known() -> None:
+    """The same for the fully connected forms."""
+    for op, form in sparse_gemm.FORMS.items():
+        case = random_gemm(4, (2, 6), op=op)
+        case.attributes = dict.fromkeys(ACTIVATIONS[form.activation], 0.5)
+        model = gemm_model(case)
         del model.functions[:]
         assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].name == "Y", op
 
@@ -79,7 +94,7 @@ def pytest_in_subprocess(environment: dict[str, str], *tests: str, but: str = "n
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
 def test_every_instruction_set(isa: str) -> None:
     """Where the CPU has less than `isa`, the best it has is tested again."""
-    pytest_in_subprocess({"ONNXCOMP_ISA": isa}, "test_sparse_conv.py")
+    pytest_in_subprocess({"ONNXCOMP_ISA": isa}, "test_sparse_conv.py", "test_sparse_gemm.py")
 
 
 def test_unknown_instruction_set_is_refused() -> None:
@@ -130,5 +145,11 @@ def test_memory_is_safe_on_hostile_and_valid_models(sanitized_library: Path) -> 
     # AddressSanitizer's operator new ends the process where ONNX Runtime counts on an exception.
     but = "test_output_too_large_for_memory_is_refused"
     pytest_in_subprocess(
-        environment, "test_hostile_models.py", "test_sparse_conv.py", "test_shape_inference.py", but=but
+        environment,
+        "test_hostile_models.py",
+        "test_sparse_conv.py",
+        "test_shape_inference.py",
+        "test_hostile_gemm.py",
+        "test_sparse_gemm.py",
+        but=but,
     )

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from onnxcomp.formats import sparse_conv
 from onnxcomp.runtime import session as runtime
-from tests.runtime.sparse_models import EPSILON, Case, dense_output, random_case, run, sparse_model, tolerance
+from tests.runtime.sparse_models import (
+    EPSILON,
+    Case,
+    dense_output,
+    random_case,
+    run,
+    sparse_model,
+    structured_case,
+    tolerance,
+)
 
 CASES: dict[str, Case] = {
     "3x3": random_case((8, 6, 3, 3), (1, 6, 14, 14), pads=[1, 1, 1, 1]),
@@ -58,14 +67,27 @@ def test_empty_output_channels_are_the_bias() -> None:
 
 @pytest.mark.parametrize("op", sparse_conv.EPILOGUES)
 def test_every_form_equals_its_body(op: str) -> None:
+    structure = "16x1" if op.startswith("Block") else "2:16"
+    case = structured_case(structure, (16, 20, 3, 3), (2, 20, 11, 9), pads=[1, 1, 1, 1])
+    check_form(case, sparse_conv.EPILOGUES[op])
+
+
+@pytest.mark.parametrize("activation", sparse_conv.ACTIVATIONS)
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_epilogue_equals_its_body(activation: str, residual: bool) -> None:
     case = random_case((9, 20, 3, 3), (2, 20, 11, 9), pads=[1, 1, 1, 1])
-    case.epilogue = sparse_conv.EPILOGUES[op]
+    check_form(case, sparse_conv.Epilogue(residual, activation))
+
+
+def check_form(case: Case, epilogue: sparse_conv.Epilogue) -> None:
+    """The kernel and the function body agree on `case` with `epilogue`, a 3x3 convolution padded by 1."""
+    case.epilogue = epilogue
+    if epilogue.residual:
+        case.z = np.random.default_rng(1).standard_normal(dense_output(case).shape).astype(np.float32)
     case.attributes |= {
         name: {"clip_min": -0.5, "clip_max": 6.0, "alpha": 0.1}[name]
         for name in sparse_conv.ACTIVATIONS[case.epilogue.activation]
     }
-    if case.epilogue.residual:
-        case.z = np.random.default_rng(1).standard_normal((2, 9, 11, 9)).astype(np.float32)
     model = sparse_model(case)
     # The activations' slopes are at most 1.1; ONNX Runtime's Sigmoid itself is good to about 1e-6.
     conv_only = Case(case.weight, case.x, case.bias, attributes={"pads": [1, 1, 1, 1]})

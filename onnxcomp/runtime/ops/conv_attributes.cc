@@ -2,14 +2,12 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "ops/node.h"
 
 namespace onnxcomp {
 namespace {
 
 constexpr int64_t kLargest = INT32_MAX;
-// A weight of 2^31 elements is a mask of 256 MiB; more does not fit into a protobuf beside its values.
-constexpr int64_t kLargestWeight = int64_t{1} << 31;
 // Bounds the scratch of one tile; the largest kernels in use (spectrograms) have a few thousand taps.
 constexpr int64_t kLargestKernel = int64_t{1} << 16;
 

@@ -1,15 +1,21 @@
-// ai.onnxcomp::SparseConv[Add][activation]: Y = activation(Conv(X, decode(mask, values), B) [+ Z]).
+// ai.onnxcomp::[Block]SparseConv[Add][activation]: Y = activation(Conv(X, decode(mask, values), B) [+ Z]).
 //
 // onnxcomp/formats/sparse_conv.py defines the operators; names, inputs and attributes here are that contract.
 #pragma once
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <variant>
 
 #include "abi.h"
+#include "kernels/channel_conv/contract.h"
+#include "kernels/channel_conv/plan.h"
 #include "kernels/sparse_conv/run.h"
+#include "kernels/sparse_conv/threads.h"
 #include "ops/conv_attributes.h"
+#include "ops/sparse_conv_shape.h"
 #include "packing/blocked_csr.h"
 
 namespace onnxcomp {
@@ -17,6 +23,7 @@ namespace onnxcomp {
 // What an operator's name says.
 struct SparseConvForm {
   const char* name;
+  bool blocks;  // how the weight is stored
   bool residual;
   sparse_conv::Activation activation;
 
@@ -25,17 +32,22 @@ struct SparseConvForm {
 
 class SparseConv {
  public:
+  using Form = SparseConvForm;
+
   // Checks the node's attributes and constants and packs its weight. Throws Error that names the node.
   SparseConv(const SparseConvForm& form, const OrtApi& api, const OrtKernelInfo* info);
 
   // Computes one output. Throws Error that names the node. May run in several threads at once.
   void compute(OrtKernelContext* context) const;
 
+  // Sets Y's shape from X's and the attributes, as far as X's is known.
+  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context) { infer_sparse_conv_shape(api, context); }
+
  private:
   // A plan with the shape it is for, batch aside.
   struct Prepared {
     sparse_conv::ConvShape shape;
-    sparse_conv::Plan plan;
+    std::variant<sparse_conv::Plan, channel_conv::Plan> plan;
   };
 
   void create(const OrtApi& api, const OrtKernelInfo* info);
@@ -48,7 +60,10 @@ class SparseConv {
   ConvAttributes conv_;
   sparse_conv::Finish finish_;
   const sparse_conv::Kernel* kernel_;
-  BlockedCsr weight_;
+  const channel_conv::Kernel* channel_kernel_;          // null where this CPU has none
+  std::optional<channel_conv::Weight> channel_weight_;  // of a structure that it is made for
+  BlockedCsr weight_;                                   // otherwise
+  mutable sparse_conv::Threads threads_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Prepared> prepared_;  // for the last shape seen
 };

@@ -7,6 +7,9 @@
 #include "error.h"
 #include "packing/bitmap.h"
 #include "packing/blocked_csr.h"
+#include "packing/column_blocks.h"
+#include "packing/lane_windows.h"
+#include "packing/matrix_rows.h"
 #include "testing.h"
 
 namespace onnxcomp {
@@ -106,6 +109,55 @@ void test_blocked_csr() {
   }
 }
 
+// Undoes the packing.
+std::vector<float> unpack(const ColumnBlocks& packed) {
+  std::vector<float> weight(packed.rows * packed.columns);
+  for (size_t r = 0; r < packed.row.size(); ++r) {
+    const int64_t block = static_cast<int64_t>(r) / packed.rows;
+    for (uint32_t i = packed.row_begin[r]; i < packed.row_begin[r + 1]; ++i)
+      weight[packed.row[r] * packed.columns + block * ColumnBlocks::kBlock + packed.index[i]] += packed.value[i];
+  }
+  return weight;
+}
+
+std::vector<float> unpack(const LaneWindows& packed) {
+  std::vector<float> weight(packed.rows * packed.columns);
+  for (int64_t group = 0; group < packed.groups(); ++group) {
+    int64_t entry = packed.entry_begin[group];
+    for (uint32_t step = packed.step_begin[group]; step < packed.step_begin[group + 1]; ++step) {
+      for (int64_t lane = 0; lane < LaneWindows::kLanes; ++lane) {
+        if ((packed.mask[step] >> lane & 1) == 0) continue;
+        const int64_t column = packed.window[step] * LaneWindows::kGrid + packed.offset[entry];
+        expect(packed.offset[entry] < LaneWindows::kWindow, "an offset lies outside its window");
+        weight[packed.row[group * LaneWindows::kLanes + lane] * packed.columns + column] += packed.value[entry++];
+      }
+    }
+    expect(entry == packed.entry_begin[group + 1], "a group's steps do not use its entries up");
+  }
+  return weight;
+}
+
+void test_matrices() {
+  std::mt19937 random(2);
+  struct {
+    int64_t rows, columns;
+  } const shapes[] = {{1, 1}, {5, 7}, {16, 64}, {33, 100}, {70, 63}, {100, 1100}};
+  for (const auto& [rows, columns] : shapes) {
+    for (const double density : {0.0, 0.1, 1.0}) {
+      const auto weight = testing::sparse_normal(random, rows * columns, density);
+      const testing::PackedWeight packed(weight);
+      const Bitmap bitmap = packed.bitmap();
+      const MatrixRows matrix(bitmap, columns);
+      expect(matrix.rows() == rows && matrix.nonzeros() == bitmap.count, "%d rows are counted wrongly",
+             static_cast<int>(rows));
+      expect(unpack(pack_column_blocks(matrix)) == weight, "%d x %d, density %g: column blocks change the weight",
+             static_cast<int>(rows), static_cast<int>(columns), density);
+      expect(unpack(pack_lane_windows(matrix)) == weight, "%d x %d, density %g: lane windows change the weight",
+             static_cast<int>(rows), static_cast<int>(columns), density);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace onnxcomp
 
@@ -113,5 +165,6 @@ int main() {
   onnxcomp::test_half_to_float();
   onnxcomp::test_bitmap_check();
   onnxcomp::test_blocked_csr();
+  onnxcomp::test_matrices();
   return onnxcomp::testing::verdict();
 }

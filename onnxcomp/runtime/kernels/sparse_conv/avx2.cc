@@ -15,6 +15,13 @@ struct Avx2 {
   static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
+  static Vector load_entry(const Entry* from, uint32_t* index) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, from, sizeof bits);
+    asm("" : "+r"(bits));  // or GCC makes two loads of it
+    *index = static_cast<uint32_t>(bits);
+    return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(bits >> 32)));
+  }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
   static Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
@@ -105,7 +112,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx2_kernel = {
-    "avx2", Avx2::kLanes, Avx2::kAccumulators, kChunk, ONNXCOMP_MULTIPLY_TABLE(Avx2), gather, scatter, finish<Avx2>,
+    "avx2",     Avx2::kLanes, Avx2::kAccumulators, kChunk, ONNXCOMP_MULTIPLY_TABLE(Avx2),
+    copy<Avx2>, gather,       scatter,             finish<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

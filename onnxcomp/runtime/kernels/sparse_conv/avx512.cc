@@ -15,6 +15,13 @@ struct Avx512 {
   static Vector load(const void* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm512_set1_ps(*from); }
+  static Vector load_entry(const Entry* from, uint32_t* index) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, from, sizeof bits);
+    asm("" : "+r"(bits));  // or GCC makes two loads of it
+    *index = static_cast<uint32_t>(bits);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits >> 32)));
+  }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
   static Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
@@ -217,7 +224,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 
 const Kernel avx512_kernel = {
     "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512),
-    gather,   scatter,        finish<Avx512>,
+    copy<Avx512>, gather, scatter, finish<Avx512>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -70,7 +70,7 @@ void bench(const Kernel& kernel, double density) {
     const Problem p{layer.shape, density, false, {Activation::relu, 0, INFINITY, 0}};
     const Data data(p, random);
     const Prepared prepared(kernel, p, data.weight, p.shape);
-    const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors);
+    const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1);
     const double us = median_us(run);
     const double dense_gflop = 2e-9 * data.weight.size() * p.shape.output_plane();
     const TileLayout& tile = prepared.plan.tile[0][0];

@@ -15,10 +15,16 @@ namespace onnxcomp::sparse_conv {
 constexpr int kMaxMajor = 4;
 constexpr int kMaxMinor = 14;
 
+// A nonzero of the weight as `multiply` reads it: in one load of 8 bytes, for the loads are what bounds it.
+struct Entry {
+  uint32_t index;  // where its input begins, in units of Multiply's
+  float value;
+};
+
 // For every row r, with output channel o = output[r], and position (a, b) of a tile:
 //
 //   result[place[r]][a][b] =
-//       clamp(start[o][a][b] + sum over i of value[i] * input[offset[index[i]] + a * pitch + b * 4L])
+//       clamp(start[o][a][b] + sum over i of entry[i].value * input[entry[i].index * unit + a * pitch + b * 4L])
 //
 // i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have
 // any alignment; aligned to 4L bytes, each product is one aligned load and half the time.
@@ -27,14 +33,13 @@ struct Multiply {
   const uint32_t* row_begin;  // [rows + 1]
   const uint32_t* output;     // [rows]
   const uint32_t* place;      // [rows]
-  const uint16_t* index;
-  const float* value;
+  const Entry* entry;
   const char* input;
-  const int64_t* offset;  // [input channels in block * taps], bytes
-  int64_t pitch;          // bytes from one position along the major axis to the next
-  const float* bias;      // [outputs]
-  const float* start;     // [outputs][A][B][L], or null; may be `result` where `place` is `output`
-  float* result;          // [places][A][B][L], places `result_stride` floats apart
+  int64_t unit;        // bytes
+  int64_t pitch;       // bytes from one position along the major axis to the next
+  const float* bias;   // [outputs]
+  const float* start;  // [outputs][A][B][L], or null; may be `result` where `place` is `output`
+  float* result;       // [places][A][B][L], places `result_stride` floats apart
   int64_t result_stride;
   bool clamp;  // into low..high; NaN stays NaN
   float low;
@@ -65,6 +70,14 @@ using GatherFn = void (*)(const LaneMap&, const float* map, float* vectors) noex
 // vectors -> map; masked elements are not written. Every column of the map's chunks is wanted.
 using ScatterFn = void (*)(const LaneMap&, const float* vectors, float* map) noexcept;
 
+// Rows of `count` floats, `stride` floats apart, into rows of whole vectors one after the other, filled up with zeros.
+struct Copy {
+  int64_t rows;
+  int64_t count;
+  int64_t stride;
+};
+using CopyFn = void (*)(const Copy&, const float* from, float* vectors) noexcept;
+
 enum class Activation { none, relu, clip, leaky_relu, sigmoid, hard_swish, silu };
 
 // The last stage: y = activation(y + residual) for `count` floats, a multiple of L, aligned to 4L bytes. `residual` may
@@ -83,6 +96,7 @@ struct Kernel {
   int accumulators;  // multiply[a - 1][b - 1] is null where a * b is more
   int chunk;         // the most columns a LaneChunk may have
   MultiplyFn multiply[kMaxMajor][kMaxMinor];
+  CopyFn copy;
   GatherFn gather;
   ScatterFn scatter;
   FinishFn finish;

@@ -24,11 +24,17 @@ struct MapSize {
 };
 
 // The largest of the plan's tiles.
-MapSize largest(const Plan& plan, MapLayout TileLayout::* map) {
+MapSize largest_output(const Plan& plan) {
   MapSize size;
   for (const auto& row : plan.tile) {
-    for (const TileLayout& tile : row) size.cover(tile.*map);
+    for (const TileLayout& tile : row) size.cover(tile.output);
   }
+  return size;
+}
+
+MapSize input_size(const Plan& plan) {
+  MapSize size;
+  size.cover(plan.input);
   return size;
 }
 
@@ -36,19 +42,21 @@ MapSize largest(const Plan& plan, MapLayout TileLayout::* map) {
 
 void PixelPlacement::move_to(int64_t tile) {
   layout_ = &plan_.layout(0, tile);
-  begin_ = plan_.x.begin(tile) * lanes_;
-  count_ = std::min(layout_->minor * lanes_, plane_ - begin_);
+  begin_ = plan_.x.begin(tile) * kernel_.lanes;
+  count_ = std::min(layout_->minor * kernel_.lanes, plane_ - begin_);
 }
 
-void PixelPlacement::load(const float* plane, float* vectors) const {
-  std::memcpy(vectors, plane + begin_, static_cast<size_t>(count_) * sizeof(float));
-  std::fill(vectors + count_, vectors + layout_->minor * lanes_, 0.0f);
+void PixelPlacement::load_input(const float* planes, int64_t count, float* vectors) const {
+  kernel_.copy({count, count_, plane_}, planes + begin_, vectors);
+}
+
+void PixelPlacement::load_output(const float* plane, float* vectors) const {
+  kernel_.copy({1, count_, plane_}, plane + begin_, vectors);
 }
 
 size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {
   size_t bytes = 0;
-  for (const auto map : {&TileLayout::input, &TileLayout::output}) {
-    const MapSize size = largest(plan, map);
+  for (const MapSize& size : {input_size(plan), largest_output(plan)}) {
     bytes +=
         Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint16_t>(size.masks * kernel.lanes);
   }
@@ -57,13 +65,18 @@ size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {
 
 LanePlacement::LanePlacement(const Kernel& kernel, const ConvShape& shape, const Plan& plan, Workspace& workspace)
     : kernel_(kernel), shape_(shape), plan_(plan) {
-  const auto take = [&](MapLayout TileLayout::* map) {
-    const MapSize size = largest(plan, map);
+  const auto take = [&](const MapSize& size) {
     int64_t* offset = workspace.take<int64_t>(size.rows * kernel.lanes);
     return Placed{offset, workspace.take<uint16_t>(size.masks * kernel.lanes)};
   };
-  input_memory_ = take(&TileLayout::input);
-  output_memory_ = take(&TileLayout::output);
+  input_memory_ = take(input_size(plan));
+  output_memory_ = take(largest_output(plan));
+}
+
+void LanePlacement::load_input(const float* planes, int64_t count, float* vectors) const {
+  for (int64_t plane = 0; plane < count; ++plane)
+    kernel_.gather(input_, planes + plane * shape_.input_plane(),
+                   vectors + plane * plan_.channel_vectors * kernel_.lanes);
 }
 
 void LanePlacement::move_to(int64_t tile) {
@@ -74,7 +87,7 @@ void LanePlacement::move_to(int64_t tile) {
   const int64_t column = plan_.x.begin(part_x);
   const AxisShape& y = shape_.y;
   const AxisShape& x = shape_.x;
-  input_ = place(layout_->input, input_memory_, {y.input, plan_.y.length * y.stride, row * y.stride - y.pad},
+  input_ = place(plan_.input, input_memory_, {y.input, plan_.y.length * y.stride, row * y.stride - y.pad},
                  {x.input, plan_.x.length * x.stride, column * x.stride - x.pad});
   output_ = place(layout_->output, output_memory_, {y.output, plan_.y.length, row}, {x.output, plan_.x.length, column});
 }

@@ -17,25 +17,24 @@ class PixelPlacement {
  public:
   static size_t workspace_bytes(const Kernel&, const Plan&) { return 0; }
   PixelPlacement(const Kernel& kernel, const ConvShape& shape, const Plan& plan, Workspace&)
-      : lanes_(kernel.lanes), plane_(shape.output_plane()), plan_(plan) {}
+      : kernel_(kernel), plane_(shape.output_plane()), plan_(plan) {}
 
   void move_to(int64_t tile);
   const TileLayout& layout() const { return *layout_; }
 
-  void load_input(const float* plane, float* vectors) const { load(plane, vectors); }
-  void load_output(const float* plane, float* vectors) const { load(plane, vectors); }
+  // The tile's input from `count` successive planes.
+  void load_input(const float* planes, int64_t count, float* vectors) const;
+  void load_output(const float* plane, float* vectors) const;
   void store_output(const float* vectors, float* plane) const {
     std::memcpy(plane + begin_, vectors, static_cast<size_t>(count_) * sizeof(float));
   }
 
   // The tile lies in the plane as it does in the scratch: `first()` floats from its start.
-  bool contiguous() const { return count_ == layout_->minor * lanes_; }
+  bool contiguous() const { return count_ == layout_->minor * kernel_.lanes; }
   int64_t first() const { return begin_; }
 
  private:
-  void load(const float* plane, float* vectors) const;
-
-  int64_t lanes_;
+  const Kernel& kernel_;
   int64_t plane_;
   const Plan& plan_;
   const TileLayout* layout_ = nullptr;
@@ -52,7 +51,7 @@ class LanePlacement {
   void move_to(int64_t tile);
   const TileLayout& layout() const { return *layout_; }
 
-  void load_input(const float* plane, float* vectors) const { kernel_.gather(input_, plane, vectors); }
+  void load_input(const float* planes, int64_t count, float* vectors) const;
   void load_output(const float* plane, float* vectors) const { kernel_.gather(output_, plane, vectors); }
   void store_output(const float* vectors, float* plane) const { kernel_.scatter(output_, vectors, plane); }
 

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "kernels/sparse_conv/contract.h"
@@ -36,11 +35,7 @@ struct MapLayout {
 struct TileLayout {
   int64_t major;
   int64_t minor;
-  int64_t channel_vectors;      // one input channel takes in the scratch
-  int64_t pitch;                // bytes, as in Multiply
-  std::vector<int64_t> offset;  // [block * taps] bytes, as in Multiply
-  MapLayout input;              // lanes only
-  MapLayout output;             // lanes only
+  MapLayout output;  // lanes only
 
   int64_t vectors() const { return major * minor; }
 };
@@ -50,12 +45,16 @@ struct Plan {
   int64_t grid_y;  // lanes only: blocks down and across, grid_y * grid_x == L
   int64_t grid_x;
   bool minor_is_y;
-  Split y;                // of a block's rows; with pixels, one row
-  Split x;                // of a block's columns; with pixels, of the map's vectors
-  int64_t block;          // input channels in a block
-  double cycles;          // predicted, for one image and all groups; ranks plans and sizes tasks
-  TileLayout tile[2][2];  // [row split's smaller size][column split's smaller size]
-  std::vector<int64_t> direct_offset;  // pixels only: offsets into the map itself, where reading it in place pays
+  Split y;                   // of a block's rows; with pixels, one row
+  Split x;                   // of a block's columns; with pixels, of the map's vectors
+  int64_t block;             // input channels in a block
+  double cycles;             // predicted, for one image and all groups; ranks plans and sizes tasks
+  TileLayout tile[2][2];     // [row split's smaller size][column split's smaller size]
+  int64_t channel_vectors;   // one input channel takes in the scratch, whatever the tile's size
+  int64_t pitch;             // bytes, as in Multiply
+  MapLayout input;           // lanes only, of the largest tile: smaller ones use a part of it
+  bool in_place;             // pixels only: reading aligned maps where they lie pays
+  std::vector<Entry> entry;  // the weight's, in its order. Index: with lanes a vector of the scratch, else a channel
 
   int64_t tiles() const { return y.parts * x.parts; }
   const TileLayout& layout(int64_t part_y, int64_t part_x) const {
@@ -63,8 +62,10 @@ struct Plan {
   }
 };
 
-// The cheapest plan for a weight with `nonzeros` entries. `block` is the packed weight's, or nothing where it is still
-// to be chosen: the plan's `block` is then the one to pack with.
-Plan make_plan(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block);
+// How many input channels to pack to a block, for a weight with `nonzeros` entries.
+int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
+
+// The cheapest plan for a packed weight.
+Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight);
 
 }  // namespace onnxcomp::sparse_conv

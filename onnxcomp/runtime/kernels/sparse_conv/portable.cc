@@ -19,6 +19,10 @@ struct Portable {
   }
   static void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
   static Vector broadcast(const float* from) { return Vector{*from, *from, *from, *from}; }
+  static Vector load_entry(const Entry* from, uint32_t* index) {
+    *index = from->index;
+    return broadcast(&from->value);
+  }
   static Vector fma(Vector a, Vector b, Vector c) { return a * b + c; }
   static Vector max(Vector a, Vector b) { return a > b ? a : b; }
   static Vector min(Vector a, Vector b) { return a < b ? a : b; }
@@ -55,7 +59,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 
 const Kernel portable_kernel = {
     "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
-    gather,     scatter,          finish<Portable>,
+    copy<Portable>, gather, scatter, finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -65,9 +65,8 @@ struct Prepared {
   Prepared(const Kernel& kernel, const Problem& p, const std::vector<float>& weight, const ConvShape& expected) {
     const testing::PackedWeight packed(weight);
     const Bitmap bitmap = packed.bitmap();
-    const int64_t block = make_plan(kernel, expected, bitmap.count, std::nullopt).block;
-    csr = pack_blocked_csr(bitmap, p.shape.weight, block);
-    plan = make_plan(kernel, p.shape, bitmap.count, block);
+    csr = pack_blocked_csr(bitmap, p.shape.weight, choose_block(kernel, expected, bitmap.count));
+    plan = make_plan(kernel, p.shape, csr);
   }
   BlockedCsr csr;
   Plan plan;

@@ -11,40 +11,44 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 8;         // finished tiles that stay in L1 until they are stored
 constexpr double kTaskCycles = 40'000;     // about 10 us: well above the 0.2 us that a task costs
-constexpr int64_t kTasksPerProcessor = 8;  // so that uneven tasks even out
+constexpr int64_t kTasksPerThread = 8;  // so that uneven tasks even out
 constexpr uint32_t kInOrder[kRowsAtOnce] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 bool is_clamp(Activation activation) { return activation == Activation::relu || activation == Activation::clip; }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// In how many parts to cut each tile's output channels for all threads to have their share. Every part loads the tile's
+// input for itself, so as few as will do.
+int64_t parts_for(int64_t tiles, int64_t threads) {
+  int64_t parts = 1;
+  while (tiles * parts % threads != 0 && tiles * parts < 4 * threads) ++parts;
+  return parts;
+}
+
 bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
 
 }  // namespace
 
 Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
-         const Tensors& tensors)
+         const Tensors& tensors, int64_t threads)
     : kernel_(kernel), weight_(weight), shape_(shape), plan_(plan), finish_(finish), tensors_(tensors) {
-  in_place_ = !plan.direct_offset.empty() && aligned(tensors.x, kernel.lanes * 4);
+  in_place_ = plan.in_place && aligned(tensors.x, kernel.lanes * 4);
   separate_finish_ =
       tensors.residual != nullptr || (finish.activation != Activation::none && !is_clamp(finish.activation));
-  choose_tasks();
+  choose_tasks(threads);
 }
 
-void Run::choose_tasks() {
-  const int64_t processors = machine().processors;
-  const int64_t tiles = shape_.batch * plan_.tiles() * weight_.shape.groups;
+void Run::choose_tasks(int64_t threads) {
+  const int64_t tiles = std::max<int64_t>(shape_.batch * plan_.tiles() * weight_.shape.groups, 1);
   const auto worthwhile = static_cast<int64_t>(std::min(plan_.cycles * shape_.batch / kTaskCycles, 1e9));
   // A unit's partial sums are to stay in half of L2.
   const int64_t row_bytes = plan_.tile[0][0].vectors() * kernel_.lanes * 4;
   const int64_t for_cache =
       weight_.blocks > 1 ? divide_up(weight_.shape.outputs * row_bytes * 2, machine().l2_bytes) : 1;
-  const int64_t for_threads =
-      processors > 1 ? divide_up(std::min(worthwhile, 2 * processors), std::max<int64_t>(tiles, 1)) : 1;
-  // Units are whole ranges of sorted rows; smaller ones would not pay for loading a tile's input again anyway.
+  const int64_t for_threads = worthwhile > 1 ? parts_for(tiles, threads) : 1;
   parts_ = std::clamp<int64_t>(std::max(for_cache, for_threads), 1, divide_up(weight_.shape.outputs, kSortedOutputs));
-  tasks_ = std::clamp<int64_t>(std::min(worthwhile, kTasksPerProcessor * processors), 1,
-                               std::max<int64_t>(tiles * parts_, 1));
+  tasks_ = threads > 1 ? std::clamp<int64_t>(std::min(worthwhile, kTasksPerThread * threads), 1, tiles * parts_) : 1;
 }
 
 Run::Unit Run::unit(int64_t index) const {
@@ -61,12 +65,8 @@ bool Run::run(int64_t task) const noexcept {
 
 template <class Placement>
 bool Run::run_tiles(int64_t task) const noexcept {
-  int64_t channel_vectors = 0;
-  for (const auto& row : plan_.tile) {
-    for (const TileLayout& tile : row) channel_vectors = std::max(channel_vectors, tile.channel_vectors);
-  }
   const int64_t tile_floats = plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest
-  const int64_t input_floats = in_place_ ? 0 : plan_.block * channel_vectors * kernel_.lanes;
+  const int64_t input_floats = in_place_ ? 0 : plan_.block * plan_.channel_vectors * kernel_.lanes;
   const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
@@ -96,15 +96,16 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const WeightShape& shape = weight_.shape;
   const TileLayout& layout = tile.layout();
   const int64_t tile_floats = layout.vectors() * kernel_.lanes;
+  const int64_t vector_bytes = kernel_.lanes * 4;
+  const int64_t pixel_bytes = in_place_ ? shape_.input_plane() * 4 : layout.minor * vector_bytes;  // of a channel
   const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
   const MultiplyFn multiply = kernel_.multiply[layout.major - 1][layout.minor - 1];
 
   Multiply m{};
   m.rows = unit.rows;
-  m.index = weight_.index.data();
-  m.value = weight_.value.data();
-  m.offset = in_place_ ? plan_.direct_offset.data() : layout.offset.data();
-  m.pitch = layout.pitch;
+  m.entry = plan_.entry.data();
+  m.unit = plan_.pixels ? pixel_bytes : vector_bytes;
+  m.pitch = plan_.pitch;
   m.bias = tensors_.bias + unit.group * shape.outputs;
   m.result = scratch.partial - unit.first * tile_floats;
   m.result_stride = tile_floats;
@@ -122,9 +123,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
     } else {
       m.input = reinterpret_cast<const char*>(scratch.input);
       const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
-      for (int64_t c = 0; c < count; ++c)
-        tile.load_input(channels + c * shape_.input_plane(),
-                        scratch.input + c * layout.channel_vectors * kernel_.lanes);
+      tile.load_input(channels, count, scratch.input);
     }
     if (last) break;
     multiply(m);

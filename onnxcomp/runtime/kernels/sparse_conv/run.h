@@ -18,9 +18,10 @@ struct Tensors {
 
 class Run {
  public:
-  // Keeps references to all arguments but `finish` and `tensors`. The plan must be for this kernel, shape and weight.
+  // Keeps references to all arguments but the last three. The plan must be for this kernel, shape and weight. The work
+  // is cut up for `threads`.
   Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
-      const Tensors& tensors);
+      const Tensors& tensors, int64_t threads);
 
   int64_t tasks() const { return tasks_; }
   // Runs one task. False where its scratch could not be allocated; the output is then incomplete.
@@ -48,7 +49,7 @@ class Run {
   void finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& rows) const noexcept;
 
   Unit unit(int64_t index) const;  // the first is the largest
-  void choose_tasks();
+  void choose_tasks(int64_t threads);
 
   const Kernel& kernel_;
   const BlockedCsr& weight_;

@@ -6,6 +6,7 @@
 #include "kernels/sparse_conv/list.h"
 #include "kernels/sparse_conv/problem.h"
 #include "kernels/sparse_conv/reference.h"
+#include "kernels/sparse_conv/threads.h"
 
 namespace onnxcomp::sparse_conv {
 namespace {
@@ -36,7 +37,7 @@ void compare(const Kernel& kernel, const char* name, const Problem& p, const Dat
 void run(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected, std::mt19937& random) {
   const Data data(p, random);
   const Prepared prepared(kernel, p, data.weight, expected);
-  const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors);
+  const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1 + random() % 5);
   for (int64_t task = run.tasks() - 1; task >= 0; --task) expect(run.run(task), "%s: out of memory", name);
   compare(kernel, name, p, data);
 }
@@ -175,6 +176,23 @@ void test_special_values(const Kernel& kernel) {
   }
 }
 
+void test_threads() {
+  Threads threads(4);
+  for (int i = 0; i < 8; ++i) {
+    expect(threads.expected() == 4, "a pool is not given up after %d runs", i);
+    threads.record(false);
+  }
+  expect(threads.expected() == 1, "a caller that is always alone has no pool");
+  threads.record(true);
+  expect(threads.expected() == 4, "a pool that shows up is used again");
+  int64_t tried = 0;
+  for (int i = 0; i < 1000; ++i) {
+    tried += threads.expected() == 4;
+    threads.record(false);
+  }
+  expect(tried > 8 && tried < 100, "the pool was tried again in %lld of 1000 runs", static_cast<long long>(tried));
+}
+
 void test(const Kernel& kernel, unsigned seed) {
   std::mt19937 random(seed);
   test_shapes(kernel, random);
@@ -191,6 +209,7 @@ int main() {
   using namespace onnxcomp;
   constexpr unsigned kSeed = 20;
   std::printf("seed %u\n", kSeed);
+  sparse_conv::test_threads();
 #define ONNXCOMP_TEST(isa)                               \
   if (detected_isa() >= Isa::isa) {                      \
     std::printf("%s\n", sparse_conv::isa##_kernel.name); \

@@ -4,7 +4,8 @@
 // namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
 //
 // `Isa` provides: Vector (a GCC vector of floats), kLanes, kAccumulators, and static load (any alignment), store,
-// broadcast, fma(a, b, c) = a * b + c, and max and min that return their *second* operand where one is NaN.
+// broadcast, load_entry (its value in all lanes), fma(a, b, c) = a * b + c, and max and min that return their *second*
+// operand where one is NaN.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"
@@ -23,8 +24,9 @@ struct Tile {
   static constexpr int64_t kBytes = Isa::kLanes * 4;
 
   static inline __attribute__((always_inline)) void add(Vector (&sum)[A][B], const Multiply& m, uint32_t i) {
-    const Vector weight = Isa::broadcast(m.value + i);
-    const char* position = m.input + m.offset[m.index[i]];
+    uint32_t index;
+    const Vector weight = Isa::load_entry(m.entry + i, &index);
+    const char* position = m.input + index * m.unit;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
@@ -100,6 +102,19 @@ constexpr MultiplyFn select() {
     return Tile<Isa, A, B>::multiply;
   } else {
     return nullptr;
+  }
+}
+
+template <class Isa>
+void copy(const Copy& c, const float* from, float* vectors) noexcept {
+  const typename Isa::Vector zero = {};
+  const int64_t whole = c.count / Isa::kLanes * Isa::kLanes;
+  for (int64_t row = 0; row < c.rows; ++row, from += c.stride) {
+    for (int64_t i = 0; i < whole; i += Isa::kLanes, vectors += Isa::kLanes) Isa::store(vectors, Isa::load(from + i));
+    if (whole == c.count) continue;
+    Isa::store(vectors, zero);
+    for (int64_t i = whole; i < c.count; ++i) vectors[i - whole] = from[i];
+    vectors += Isa::kLanes;
   }
 }
 

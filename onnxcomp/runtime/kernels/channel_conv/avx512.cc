@@ -1,0 +1,229 @@
+// Output channels as lanes, for AVX-512 (F, VL, DQ, BW): 28 of 32 registers hold sums.
+#include <immintrin.h>
+
+#include "kernels/channel_conv/list.h"
+
+namespace onnxcomp::channel_conv {
+namespace {
+
+constexpr int L = 16;
+constexpr int64_t kBytes = 64;
+
+// Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets.
+constexpr int sets_for(int accumulators) {
+  return accumulators >= 7 ? 1 : accumulators >= 4 ? 2 : accumulators >= 2 ? 4 : 8;
+}
+
+template <int A, int B>
+struct Tile {
+  static constexpr int kSets = sets_for(A * B);
+
+  static inline __attribute__((always_inline)) void begin(__m512 (&sum)[kSets][A][B], const Sums& s) {
+    const __m512 bias = _mm512_loadu_ps(s.bias);
+#pragma GCC unroll 8
+    for (int set = 0; set < kSets; ++set) {
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) {
+          if (set > 0) {
+            sum[set][a][b] = _mm512_setzero_ps();
+          } else {
+            sum[set][a][b] = s.start != nullptr ? _mm512_load_ps(s.start + (a * B + b) * L) : bias;
+          }
+        }
+      }
+    }
+  }
+
+  static inline __attribute__((always_inline)) void end(__m512 (&sum)[kSets][A][B], const Sums& s) {
+#pragma GCC unroll 8
+    for (int set = 1; set < kSets; ++set) {
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) sum[0][a][b] = _mm512_add_ps(sum[0][a][b], sum[set][a][b]);
+      }
+    }
+    if (s.clamp) {
+      const __m512 low = _mm512_set1_ps(s.low);
+      const __m512 high = _mm512_set1_ps(s.high);
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b) sum[0][a][b] = _mm512_min_ps(high, _mm512_max_ps(low, sum[0][a][b]));
+      }
+    }
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) _mm512_store_ps(s.result + (a * B + b) * L, sum[0][a][b]);
+    }
+  }
+
+  static inline __attribute__((always_inline)) void add_block(__m512 (&sum)[A][B], const Blocks& w, const Sums& s,
+                                                              int64_t i) {
+    const __m512 value = _mm512_load_ps(w.value + i * L);
+    const char* pixel = s.input + w.offset[i];
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) {
+        const __m512 x = _mm512_set1_ps(*reinterpret_cast<const float*>(pixel + b * kBytes));
+        sum[a][b] = _mm512_fmadd_ps(value, x, sum[a][b]);
+      }
+      pixel += s.pitch;
+    }
+  }
+
+  static void blocks(const Blocks& w, const Sums& s) noexcept {
+    __m512 sum[kSets][A][B];
+    begin(sum, s);
+    int64_t i = 0;
+    for (; i + kSets <= w.count; i += kSets) {
+#pragma GCC unroll 8
+      for (int set = 0; set < kSets; ++set) add_block(sum[set], w, s, i + set);
+    }
+    for (; i < w.count; ++i) add_block(sum[0], w, s, i);
+    end(sum, s);
+  }
+
+  // Vector j of an entry. As assembly since GCC 12 otherwise permutes all pixels before it adds any, which takes more
+  // registers than there are.
+  static inline __attribute__((always_inline)) void add_window(__m512 (&sum)[A][B], const Windows& w, const Sums& s,
+                                                               int64_t i, int64_t j) {
+    const int64_t at = (i * w.kept + j) * L;
+    const __m512 value = _mm512_load_ps(w.value + at);
+    const __m512i place = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(w.place + at)));
+    const char* pixel = s.input + w.offset[i];
+#pragma GCC unroll 4
+    for (int a = 0; a < A; ++a) {
+      asm("" : "+r"(pixel));  // or the address of every pixel is kept, on the stack, for the next j
+#pragma GCC unroll 14
+      for (int b = 0; b < B; ++b) {
+        __m512 x;
+        asm("vpermps %[window], %[place], %[x]"
+            : [x] "=v"(x)
+            : [place] "v"(place), [window] "m"(*reinterpret_cast<const __m512*>(pixel + b * kBytes)));
+        asm("vfmadd231ps %[x], %[value], %[sum]" : [sum] "+v"(sum[a][b]) : [x] "v"(x), [value] "v"(value));
+      }
+      pixel += s.pitch;
+    }
+  }
+
+  static void windows(const Windows& w, const Sums& s) noexcept {
+    __m512 sum[kSets][A][B];
+    begin(sum, s);
+    int64_t i = 0;
+    for (; i + kSets <= w.count; i += kSets) {
+      for (int64_t j = 0; j < w.kept; ++j) {
+#pragma GCC unroll 8
+        for (int set = 0; set < kSets; ++set) add_window(sum[set], w, s, i + set, j);
+      }
+    }
+    for (; i < w.count; ++i) {
+      for (int64_t j = 0; j < w.kept; ++j) add_window(sum[0], w, s, i, j);
+    }
+    end(sum, s);
+  }
+};
+
+template <int A, int B>
+constexpr BlocksFn blocks() {
+  if constexpr (A * B <= kAccumulators) {
+    return Tile<A, B>::blocks;
+  } else {
+    return nullptr;
+  }
+}
+
+template <int A, int B>
+constexpr WindowsFn windows() {
+  if constexpr (A * B <= kAccumulators) {
+    return Tile<A, B>::windows;
+  } else {
+    return nullptr;
+  }
+}
+
+void pixels(const Pixels& p) noexcept {
+  __m512 sum[L];
+#pragma GCC unroll 16
+  for (int o = 0; o < L; ++o) sum[o] = _mm512_set1_ps(p.bias[o]);
+  for (int64_t i = 0; i < p.count; ++i) {
+    const __m512 x = _mm512_maskz_loadu_ps(p.mask, p.x + p.channel[i] * p.x_stride);
+    const float* value = p.value + i * L;
+#pragma GCC unroll 16
+    for (int o = 0; o < L; ++o) sum[o] = _mm512_fmadd_ps(_mm512_set1_ps(value[o]), x, sum[o]);
+  }
+  const __m512 low = _mm512_set1_ps(p.low);
+  const __m512 high = _mm512_set1_ps(p.high);
+#pragma GCC unroll 16
+  for (int o = 0; o < L; ++o) {
+    const __m512 clamped = _mm512_min_ps(high, _mm512_max_ps(low, sum[o]));
+    _mm512_mask_storeu_ps(p.y + o * p.y_stride, p.mask, p.clamp ? clamped : sum[o]);
+  }
+}
+
+// v[i] becomes column i of the 16 x 16 floats.
+inline __attribute__((always_inline)) void transpose(__m512 (&v)[16]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const __m512 low01 = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    const __m512 high01 = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    const __m512 low23 = _mm512_unpacklo_ps(v[i + 2], v[i + 3]);
+    const __m512 high23 = _mm512_unpackhi_ps(v[i + 2], v[i + 3]);
+    v[i] = _mm512_shuffle_ps(low01, low23, 0x44);
+    v[i + 1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    v[i + 2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    v[i + 3] = _mm512_shuffle_ps(high01, high23, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {  // v[i + j]: columns j, j + 4, j + 8, j + 12 of rows i to i + 3
+    const __m512 low_even = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
+    const __m512 low_odd = _mm512_shuffle_f32x4(v[j], v[j + 4], 0xdd);
+    const __m512 high_even = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0x88);
+    const __m512 high_odd = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0xdd);
+    v[j] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
+    v[j + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+    v[j + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
+    v[j + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
+  }
+}
+
+void gather(const Planes& planes, const sparse_conv::LaneChunk& chunk, uint16_t mask, const float* from,
+            float* vectors) noexcept {
+  __m512 v[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i)
+    v[i] = _mm512_maskz_loadu_ps(i < planes.channels ? mask : uint16_t{0}, from + i * planes.stride);
+  transpose(v);
+#pragma GCC unroll 16
+  for (int j = 15; j >= 0; --j) {
+    if (j < chunk.width) _mm512_store_ps(vectors + chunk.slot[j] * L, v[j]);
+  }
+}
+
+void scatter(const Planes& planes, int32_t count, const float* vectors, float* to) noexcept {
+  __m512 v[16];
+#pragma GCC unroll 16
+  for (int j = 0; j < 16; ++j) v[j] = _mm512_load_ps(vectors + (j < count ? j : 0) * L);
+  transpose(v);
+  const auto mask = static_cast<__mmask16>((1u << count) - 1);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    if (i < planes.channels) _mm512_mask_storeu_ps(to + i * planes.stride, mask, v[i]);
+  }
+}
+
+#define ONNXCOMP_MINORS(form, A)                                                                          \
+  {form<A, 1>(), form<A, 2>(), form<A, 3>(),  form<A, 4>(),  form<A, 5>(),  form<A, 6>(),  form<A, 7>(),  \
+   form<A, 8>(), form<A, 9>(), form<A, 10>(), form<A, 11>(), form<A, 12>(), form<A, 13>(), form<A, 14>()}
+#define ONNXCOMP_TABLE(form) \
+  {ONNXCOMP_MINORS(form, 1), ONNXCOMP_MINORS(form, 2), ONNXCOMP_MINORS(form, 3), ONNXCOMP_MINORS(form, 4)}
+
+}  // namespace
+
+const Kernel avx512_kernel = {"avx512", ONNXCOMP_TABLE(blocks), ONNXCOMP_TABLE(windows), pixels, gather, scatter};
+
+}  // namespace onnxcomp::channel_conv

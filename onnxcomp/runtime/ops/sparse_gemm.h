@@ -1,0 +1,60 @@
+// ai.onnxcomp::SparseGemm[activation] and SparseMatMul[activation]: Y = activation(X * decode(mask, values)^T + B).
+//
+// onnxcomp/formats/sparse_gemm.py defines the operators; names, inputs and attributes here are that contract.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "abi.h"
+#include "kernels/sparse_gemm/run.h"
+#include "packing/bitmap.h"
+
+namespace onnxcomp {
+
+// What an operator's name says.
+struct SparseGemmForm {
+  const char* name;
+  bool any_rank;  // X may have any number of leading dimensions; otherwise it is a matrix
+  sparse_conv::Activation activation;
+
+  static constexpr size_t inputs() { return 4; }
+};
+
+class SparseGemm {
+ public:
+  using Form = SparseGemmForm;
+
+  // Checks the node's attributes and constants and packs its weight. Throws Error that names the node.
+  SparseGemm(const Form& form, const OrtApi& api, const OrtKernelInfo* info);
+
+  // Computes one output. Throws Error that names the node. May run in several threads at once.
+  void compute(OrtKernelContext* context) const;
+
+  // Sets Y's shape from X's as far as it is known. Throws Error on attributes that make no matrix.
+  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context);
+
+ private:
+  void create(const OrtApi& api, const OrtKernelInfo* info);
+  void run(OrtKernelContext* context) const;
+  std::unique_ptr<sparse_gemm::Run> prepare(const sparse_gemm::Tensors& tensors) const;
+  bool by_windows(int64_t rows) const;
+  // The weight in either form, packed where it is not yet: which one is best depends on the rows of X.
+  const LaneWindows& windows() const;
+  const ColumnBlocks& blocks() const;
+
+  const Form& form_;
+  const OrtApi& api_;
+  std::string label_;  // how messages name the node
+  int64_t outputs_ = 0;
+  int64_t columns_ = 0;
+  Bitmap stored_{};  // in the runtime's own constants
+  const sparse_gemm::Kernel* kernel_ = nullptr;
+  sparse_gemm::LastStage last_{};
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<const LaneWindows> windows_;
+  mutable std::unique_ptr<const ColumnBlocks> blocks_;
+};
+
+}  // namespace onnxcomp

@@ -1,0 +1,166 @@
+"""SparseGemm and SparseMatMul nodes that are wrong are refused with a message, and never read past an end."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from onnxcomp.errors import ModelError
+from onnxcomp.runtime import session as runtime
+from tests.runtime.gemm_models import gemm_model, random_case
+
+
+def small(op: str = "SparseGemm", **attributes: Any) -> ModelProto:
+    """A layer of 5 x 54 = 270 weights, without its function body: what is refused, is refused by the kernel."""
+    case = random_case(5, (3, 54), op=op)
+    case.attributes = attributes
+    model = gemm_model(case)
+    del model.functions[:]
+    return model
+
+
+def with_attribute(name: str, value: Any) -> ModelProto:
+    """A small model with one attribute set to `value`, or without it where that is None."""
+    model = small()
+    node = model.graph.node[0]
+    kept = [a for a in node.attribute if a.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    if value is not None:
+        node.attribute.append(helper.make_attribute(name, value))
+    return model
+
+
+def with_tensor(name: str, change: Callable[[np.ndarray], np.ndarray]) -> ModelProto:
+    """A small model with one initializer changed."""
+    model = small()
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
+    return model
+
+
+def flip(index: int, bit: int) -> Callable[[np.ndarray], np.ndarray]:
+    def change(mask: np.ndarray) -> np.ndarray:
+        mask = mask.copy()
+        mask[index] ^= 1 << bit
+        return mask
+
+    return change
+
+
+REFUSED_ATTRIBUTES = [
+    ("weight_shape", None, "weight_shape is missing"),
+    ("weight_shape", [270], "1 dimensions"),
+    ("weight_shape", [5, 6, 9], "3 dimensions"),
+    ("weight_shape", [0, 54], "below 1"),
+    ("weight_shape", [-5, -54], "below 1"),
+    ("weight_shape", [2**31, 2], "more than 2147483648 elements"),
+    ("weight_shape", [2**62, 4], "more than 2147483648 elements"),
+    ("weight_shape", [5, 55], "mask has 34 bytes, a weight of 275 elements needs 35"),
+    ("weight_shape", 3, "weight_shape must be a list of integers"),
+    ("structure", None, "structure is missing"),
+    ("structure", "16x1", "'16x1'"),
+    ("structure", 1, "structure must be a string"),
+    ("to", None, "to is missing"),
+    ("to", 10, "float32"),
+    ("to", "1", "to must be an integer"),
+]
+
+REFUSED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
+    ("mask", lambda mask: mask[:-1], "mask has 33 bytes"),
+    ("mask", lambda mask: mask[:0], "mask has 0 bytes"),
+    ("mask", lambda mask: mask[None], "rank 1"),
+    ("mask", flip(33, 7), "past the weight's last element"),
+    ("mask", flip(0, 0), "marks"),
+    ("values", lambda values: values[:-1], "marks"),
+    ("values", lambda values: np.append(values, values[:1]), "marks"),
+    ("values", lambda values: values[:, None], "rank 1"),
+    ("values", lambda values: values.astype(np.float64), "float32 or float16"),
+    ("B", lambda bias: bias[:-1], "B has shape 4"),
+    ("B", lambda bias: bias[:, None], "B has shape 5x1"),
+]
+
+
+def assert_refused(model: ModelProto, message: str) -> None:
+    with pytest.raises(ModelError) as refusal:
+        runtime.session(model.SerializeToString(), threads=1)
+    assert message in str(refusal.value)
+    assert "node 'the_node'" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), REFUSED_ATTRIBUTES)
+def test_attribute_is_refused(name: str, value: Any, message: str) -> None:
+    assert_refused(with_attribute(name, value), message)
+
+
+@pytest.mark.parametrize(("name", "change", "message"), REFUSED_TENSORS)
+def test_constant_is_refused(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+    assert_refused(with_tensor(name, change), message)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "message"),
+    [
+        ("SparseGemmClip", {"clip_min": 0.0}, "clip_max is missing"),
+        ("SparseMatMulClip", {"clip_min": float("nan"), "clip_max": 1.0}, "clip_min is not a number"),
+        ("SparseGemmLeakyRelu", {"alpha": float("inf")}, "alpha is infinite"),
+    ],
+)
+def test_activation_attribute_is_refused(op: str, attributes: dict[str, Any], message: str) -> None:
+    assert_refused(small(op, **attributes), message)
+
+
+@pytest.mark.parametrize(("name", "element_type"), [("mask", TensorProto.UINT8), ("values", TensorProto.FLOAT)])
+def test_weight_must_be_constant(name: str, element_type: int) -> None:
+    model = small()
+    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.input.append(helper.make_tensor_value_info(name, element_type, ["n"]))
+    assert_refused(model, f"{name} must be a constant")
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "message"),
+    [
+        ("SparseGemm", (54,), "a rank of 2"),
+        ("SparseGemm", (1, 1, 54), "a rank of 2"),
+        ("SparseGemm", (1, 53), "the weight needs 54 columns"),
+        ("SparseGemm", (0, 55), "the weight needs 54 columns"),
+        ("SparseMatMul", (), "a rank of 1 or more"),
+        ("SparseMatMul", (2, 54, 1), "the weight needs 54 columns"),
+    ],
+)
+def test_input_is_refused(op: str, shape: tuple[int, ...], message: str) -> None:
+    model = small(op)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    session = runtime.session(model.SerializeToString(), threads=1)
+    with pytest.raises(ModelError, match=message):
+        runtime.run(session, {"X": np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize("rows", [2**62, 2**40])
+def test_rows_that_the_model_only_claims_are_harmless(rows: int) -> None:
+    case = random_case(5, (3, 54), op="SparseMatMul")
+    case.x_shape = [rows, rows, 54]
+    assert runtime.session(gemm_model(case).SerializeToString(), threads=1).get_outputs()[0].name == "Y"
+
+
+@pytest.mark.parametrize(
+    ("op", "x_shape", "y_shape"),
+    [
+        ("SparseGemm", ["N", 54], ["N", 5]),
+        ("SparseGemm", [7, 54], [7, 5]),
+        ("SparseMatMul", ["N", 3, "T", 54], ["N", 3, "T", 5]),
+        ("SparseMatMul", [54], [5]),
+    ],
+)
+def test_output_shape_is_inferred(op: str, x_shape: list[Any], y_shape: list[Any]) -> None:
+    case = random_case(5, (3, 54), op=op)
+    case.x_shape = x_shape
+    model = gemm_model(case)
+    del model.functions[:]  # its body would tell the runtime as well
+    assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].shape == y_shape
