@@ -141,6 +141,7 @@ def _run(
     model, sites, declined = _sites(one, before, selection)
     context = context.on(model)
     proposals, refused = _proposals(one, sites, context, progress)
+    timings = {p.site.key: p.timing for p in proposals if p.timing}
     picks = choose(one.name, context, proposals)
     proven, unproven = _proven(proposals, picks, context)
     applied = [_apply(one, model, *what) for what in proven]
@@ -154,7 +155,7 @@ def _run(
         applied=tuple(applied),
         declined=(*declined, *refused, *unproven),
         removed=tuple(removed),
-        timings={p.site.key: p.timing for p in proposals if p.timing},
+        timings=timings,
     )
     return (model if applied else before), result
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from onnxcomp.cost import skimcaffe
 from onnxcomp.cost.break_even import BreakEven, break_even
@@ -53,7 +54,7 @@ class HostProfile:
             "host": self.host.to_json(),
             "fma_peak_gflops": {str(threads): gflops for threads, gflops in self.fma_peak_gflops.items()},
             "bandwidths": [asdict(bandwidth) for bandwidth in self.bandwidths],
-            "break_evens": [asdict(result) for result in self.break_evens],
+            "break_evens": [to_jsonable_python(asdict(result)) for result in self.break_evens],
             "fits": [asdict(fit) for fit in self.fits],
             "prediction_error": self.prediction_error,
             "library": self.library,

@@ -4,6 +4,7 @@ One file for each machine as the profile sees it: CPU, instruction set, extensio
 when one of them changes, what was measured with another is not found. A file that cannot be read is as good as none.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -45,7 +46,8 @@ def keep_profile(profile: HostProfile, threads: int | None = None) -> str | None
         part.write_bytes(_PROFILE.dump_json(profile, indent=1))
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         return f"the profile could not be kept in {path.parent}: {error.strerror or error}"
     return None
 

@@ -22,6 +22,7 @@ LAYER = {
     "bytes": (int, int),
     "macs": (int | None, int | None),
     "ms": (FIGURE_OR_NONE, FIGURE_OR_NONE),
+    "predicted_ms": list | None,
 }
 PASS = {"name": str, "options": dict, "seconds": FIGURE, "changed": int, "declined": [{"node": str, "reason": str}]}
 OUTPUT = {"name": str, "max_abs": FIGURE, "rel_l2": FIGURE, "cosine": FIGURE, "argmax_agreement": FIGURE_OR_NONE}
@@ -65,7 +66,14 @@ INSPECTED = {
 INSPECT = {"schema": int, "layers": [INSPECTED]}
 OPTION = {"name": str, "type": str, "default": object, "description": str | None}
 PASSES = {"schema": int, "passes": [{"name": str, "summary": str, "options": [OPTION]}]}
-HOST_PROFILE = {"schema": int, "host": HOST, "fma_peak_gflops": dict, "bandwidths": [dict], "break_evens": [dict], "fits": [dict]}
+HOST_PROFILE = {
+    "schema": int,
+    "host": HOST,
+    "fma_peak_gflops": dict,
+    "bandwidths": [dict],
+    "break_evens": [dict],
+    "fits": [dict],
+}
 
 
 def assert_conforms(value: Any, wanted: Any, where: str = "$") -> None:

@@ -6,11 +6,6 @@ from typing import Any
 
 import pytest
 
-from onnxcomp import commands
-from onnxcomp.cost.break_even import BreakEven
-from onnxcomp.cost.host import host
-from onnxcomp.cost.host_profile import HostProfile
-from onnxcomp.cost.peaks import Bandwidth
 from tests.end_to_end.small import ALWAYS, onnxcomp, save_network
 from tests.passes.graphs import model_of, sparse
 from tests.report import contract
@@ -114,10 +109,3 @@ def test_passes(tmp_path: Path) -> None:
     contract.assert_conforms(found, contract.PASSES)
     listed = {one["name"]: {o["name"]: o["default"] for o in one["options"]} for one in found["passes"]}
     assert listed["sparse-conv"] == {"when": "faster", "min_zeros": 0.3}
-
-
-def test_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    even = BreakEven("3x3", sparsity=0.7, dense_ms=1.0, speedup_at_90=2.0)
-    profile = HostProfile(host(1), {1: 100.0}, (Bandwidth(1 << 20, 50.0),), (even,), None)
-    monkeypatch.setattr(commands, "profile_host", lambda *_: profile)
-    contract.assert_conforms(written(tmp_path, "host"), contract.HOST_PROFILE)

@@ -67,7 +67,8 @@ StoredWeight read_stored_weight(const OrtApi& api, const OrtKernelInfo* info, co
   stored.elements = read_bitmap(api, info, kMask, outputs * columns);
   if (stored.kept > 0) {
     const int64_t most = most_in_window(stored.elements, shape);
-    if (most > stored.kept) fail("structure is '", structure, "', but a window of 16 input channels holds ", most, " values");
+    if (most > stored.kept)
+      fail("structure is '", structure, "', but a window of 16 input channels holds ", most, " values");
   }
   return stored;
 }

@@ -1,7 +1,7 @@
 // A weight that keeps at most n of every 16 consecutive input channels (a window), at each output channel and tap, as
 // the kernels of channel_conv read it: for 16 output channels at a time, n vectors of values and the places in the
-// window that they belong to. Where a window keeps fewer than n, zeros at place 0 fill it up; so do output channels past
-// a group's last.
+// window that they belong to. Where a window keeps fewer than n, zeros at place 0 fill it up; so do output channels
+// past a group's last.
 #pragma once
 
 #include <cstdint>

@@ -3,10 +3,14 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "error.h"
 #include "packing/bitmap.h"
+#include "packing/block_bitmap.h"
 #include "packing/blocked_csr.h"
+#include "packing/channel_blocks.h"
+#include "packing/channel_windows.h"
 #include "packing/column_blocks.h"
 #include "packing/lane_windows.h"
 #include "packing/matrix_rows.h"
@@ -158,6 +162,78 @@ void test_matrices() {
   }
 }
 
+// A bitmap of blocks: `mask` of `blocks` bits, with the values 1, 2, 3, ... in the blocks that are kept.
+struct StoredBlocks {
+  StoredBlocks(std::vector<uint8_t> bits, int64_t blocks, int64_t count, int64_t height, int64_t columns)
+      : mask(std::move(bits)), values(count) {
+    for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(i + 1);
+    bitmap = {{mask.data(), static_cast<int64_t>(mask.size()), values.data(), false, count, blocks}, height, columns};
+  }
+  std::vector<uint8_t> mask;
+  std::vector<float> values;
+  BlockBitmap bitmap;
+};
+
+std::string refusal(const BlockBitmap& blocks) {
+  try {
+    blocks.check();
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+void test_block_bitmap() {
+  // 2 rows of 3 blocks of 2 output channels; kept: (0, 1), (1, 0), (1, 2).
+  const StoredBlocks stored({0b101010}, 6, 6, 2, 3);
+  expect(refusal(stored.bitmap).empty(), "a consistent bitmap of blocks is accepted");
+  expect(refusal(StoredBlocks({0b101010}, 6, 5, 2, 3).bitmap).find("do not divide") != std::string::npos,
+         "half a block is refused");
+  expect(refusal(StoredBlocks({0b101010}, 6, 8, 2, 3).bitmap).find("marks 3") != std::string::npos,
+         "a block too many is refused");
+  expect(refusal(StoredBlocks({0b1101010}, 6, 8, 2, 3).bitmap).find("past") != std::string::npos,
+         "a block past the end is refused");
+  const OwnedBitmap expanded = expand(stored.bitmap);
+  std::vector<float> weight(12);
+  expanded.bitmap().check();
+  expanded.bitmap().for_each([&](int64_t element, int64_t index) { weight[element] = expanded.bitmap().value(index); });
+  expect(weight == std::vector<float>{0, 1, 0, 0, 2, 0, 3, 0, 5, 4, 0, 6}, "blocks expand to the wrong elements");
+}
+
+void test_channel_blocks() {
+  // 2 groups of 16 outputs, 20 channels, 2 taps: a row of blocks each; kept: channels 0 and 17 of the first group, 19 of
+  // the second.
+  std::vector<uint8_t> mask(10);
+  for (const int64_t block : {1, 34, 40 + 39}) mask[block / 8] |= static_cast<uint8_t>(1 << block % 8);
+  const StoredBlocks stored(mask, 80, 48, 16, 40);
+  const ChannelBlocks packed = pack_channel_blocks(stored.bitmap, {2, 16, 20, 2}, 1);
+  expect(packed.blocks == 2 && packed.rows == 1, "wrong number of blocks or rows");
+  expect(packed.begin == std::vector<uint32_t>{0, 1, 2, 2, 3}, "rows begin at the wrong entries");
+  expect(packed.column == std::vector<uint32_t>{1, 34, 39}, "entries have the wrong columns");
+  for (int64_t i = 0; i < 48; ++i) expect(packed.value[i] == static_cast<float>(i + 1), "wrong value");
+}
+
+void test_channel_windows() {
+  std::mt19937 random(2);
+  const WeightShape shape{2, 18, 20, 3};
+  const auto weight = testing::sparse_normal(random, shape.groups * shape.outputs * shape.channels * shape.taps, 0.2);
+  const testing::PackedWeight stored(weight);
+  const int64_t kept = most_in_window(stored.bitmap(), shape);
+  const ChannelWindows packed = pack_channel_windows(stored.bitmap(), shape, kept);
+  std::vector<float> unpacked(weight.size());
+  for (int64_t o = 0; o < shape.groups * shape.outputs; ++o) {
+    for (int64_t w = 0; w < packed.windows; ++w) {
+      for (int64_t i = 0; i < shape.taps * kept; ++i) {
+        const int64_t at = packed.first(o / shape.outputs, o % shape.outputs / kChannels, w) + i * kChannels +
+                           o % shape.outputs % kChannels;
+        const int64_t channel = w * kChannels + packed.place[at];
+        unpacked[(o * shape.channels + channel) * shape.taps + i / kept] += packed.value[at];
+      }
+    }
+  }
+  expect(unpacked == weight, "packing windows changed the weight");
+}
+
 }  // namespace
 }  // namespace onnxcomp
 
@@ -166,5 +242,8 @@ int main() {
   onnxcomp::test_bitmap_check();
   onnxcomp::test_blocked_csr();
   onnxcomp::test_matrices();
+  onnxcomp::test_block_bitmap();
+  onnxcomp::test_channel_blocks();
+  onnxcomp::test_channel_windows();
   return onnxcomp::testing::verdict();
 }

@@ -76,8 +76,8 @@ struct Planes {
   int64_t stride;
   int32_t channels;
 };
-// planes -> vectors: up to 16 columns of one row, `from` being column 0 in the first plane. Columns that `mask` does not
-// have, and channels that there are not, are zero. The chunk says where each column goes.
+// planes -> vectors: up to 16 columns of one row, `from` being column 0 in the first plane. Columns that `mask` does
+// not have, and channels that there are not, are zero. The chunk says where each column goes.
 using GatherFn = void (*)(const Planes&, const sparse_conv::LaneChunk&, uint16_t mask, const float* from,
                           float* vectors) noexcept;
 // vectors -> planes: `count` successive pixels, 1 to 16.

@@ -12,8 +12,8 @@ namespace onnxcomp::channel_conv {
 
 class PixelRun {
  public:
-  // Keeps references to `weight` and `shape`. The plan must be for them, and say `pixels`; `finish_fn` is for vectors of
-  // 16 floats.
+  // Keeps references to `weight` and `shape`. The plan must be for them, and say `pixels`; `finish_fn` is for vectors
+  // of 16 floats.
   PixelRun(const Kernel& kernel, sparse_conv::FinishFn finish_fn, const ChannelBlocks& weight, const ConvShape& shape,
            const Plan& plan, const sparse_conv::Finish& finish, const sparse_conv::Tensors& tensors);
 

@@ -36,7 +36,8 @@ struct Tiling {
 };
 
 Tiling tiling(const ConvShape& shape, const Work& work, int64_t major, int64_t minor) {
-  Tiling t{{shape.y.output, divide_up(shape.y.output, major)}, {shape.x.output, divide_up(shape.x.output, minor)}, 0, 0};
+  Tiling t{{shape.y.output, divide_up(shape.y.output, major)},
+           {shape.x.output, divide_up(shape.x.output, minor)}, 0, 0};
   const WeightShape& w = shape.weight;
   const int64_t rows = t.y.size(0);
   const int64_t columns = t.x.size(0);

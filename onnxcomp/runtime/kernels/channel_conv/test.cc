@@ -1,5 +1,5 @@
-// Every kernel this CPU can run, in both structures, against the reference: shapes, strides, dilations, groups, paddings
-// and epilogues.
+// Every kernel this CPU can run, in both structures, against the reference: shapes, strides, dilations, groups,
+// paddings and epilogues.
 #include <cmath>
 #include <limits>
 

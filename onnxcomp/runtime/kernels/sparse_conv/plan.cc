@@ -22,7 +22,7 @@ constexpr double kPerRowVector = 2.5;        // partial sum in and out
 constexpr double kPerRow = 6.6;              // a loop begun and ended
 constexpr double kPerGatheredChunk = 6.4;    // up to 8 columns of all lanes, once per row and input channel
 constexpr double kPerGatheredVector = 6.2;   // of the scratch
-constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an input outside L2, for each row of the grid
+constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an input outside L2, times the grid's
 constexpr double kPerScatteredChunk = 42.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
 // More for each product, times the share of L1 that the scratch takes beyond kComfortable: others use L1 as well.
@@ -166,8 +166,9 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
     const Axis y(shape.y, c.y.size(0));
     const Axis x(shape.x, c.x.size(0));
     c.channel_vectors = y.slots() * x.slots();
-    c.enter = pieces(kernel, y.slots(), x) * kPerGatheredChunk +
-              c.channel_vectors * kPerGatheredVector * kernel.lanes / 16 + (far ? y.slots() * c.grid_y * kPerFarRow : 0);
+    c.enter = pieces(kernel, y.slots(), x) * kPerGatheredChunk;
+    c.enter += c.channel_vectors * kPerGatheredVector * kernel.lanes / 16;
+    if (far) c.enter += y.slots() * c.grid_y * kPerFarRow;
     c.leave = pieces(kernel, c.y.size(0), output_axis(c.x.size(0))) * kPerScatteredChunk;
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
     c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
