@@ -84,9 +84,12 @@ def optimize(
     data = open_for(model, source, settings)
     context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
     with _scratch(target) as folder:
-        runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
-        drafts = _drafts(model, source, runs, folder, data, settings, tell)
-        best = _fastest(drafts)
+        unsound = _why_unsound(model)
+        if unsound:
+            best = _untouched(model, source, f"onnx's checker refuses it: {unsound}")
+        else:
+            runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
+            best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
         verdict = judge(source, best.path, best.verified, best.speed, data, settings)
     report = build_report(
         model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict, best.notes
@@ -158,8 +161,7 @@ def _drafts(
         return [Draft(runs[0], source, (), None)]
     reason = _why_not_run(source, settings)
     if reason:
-        note = f"left as it is, since the network as a whole can be neither verified nor measured: {reason}"
-        return [Draft(Run(model, ()), source, (), None, (note,))]
+        return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
     paths = []
     for number, run in enumerate(runs):
         tell("verify", number, len(runs))
@@ -176,6 +178,20 @@ def _drafts(
     tell("measure", 0, 1)
     speeds = _speeds([source, *paths], data.one(), settings)
     return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, strict=True)]
+
+
+def _untouched(model: Model, source: Path, reason: str) -> Draft:
+    """The input as the answer, with a note that says why."""
+    return Draft(Run(model, ()), source, (), None, (f"left as it is: {reason}",))
+
+
+def _why_unsound(model: Model) -> str | None:
+    """What is wrong with the input, so that no pass is blamed for it, or None."""
+    try:
+        model.check()
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _speeds(paths: Sequence[Path], feed: Feed, settings: Settings) -> list[Speed]:
