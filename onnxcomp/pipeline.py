@@ -76,7 +76,13 @@ def optimize(
         settings = settings.model_copy(update={"portable": True})
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
     tell = progress or (lambda *_: None)
-    manager = PassManager.parse(plan.passes if plan else settings.pipeline).fit(portable=settings.portable)
+    asked = PassManager.parse(plan.passes if plan else settings.pipeline)
+    manager = asked.fit(portable=settings.portable)
+    left_out = [
+        f"{p.name} left out: --portable asks for standard operators only"
+        for p in asked.passes
+        if p not in manager.passes
+    ]
 
     tell("load", 0, 1)
     model = Model.load(source)
@@ -95,7 +101,17 @@ def optimize(
                 best = _untouched(model, source, f"rewritten it would run at {best.speed.speedup:.2f}x its speed here")
         verdict = judge(source, best.path, best.verified, best.speed, data, settings)
     report = build_report(
-        model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict, best.notes
+        model,
+        best.run,
+        best.verified,
+        best.speed,
+        context,
+        source,
+        target,
+        data,
+        settings,
+        verdict,
+        (*left_out, *best.notes),
     )
     if target is not None:
         tell("save", 0, 1)
