@@ -32,6 +32,7 @@ from onnxcomp.verify import Comparison, compare
 from onnxcomp.version import VERSION
 
 RANDOM_SAMPLES = 4  # inputs to verify on where there is no data
+SLOWER = 0.97  # of the input's speed: less is more than repeats differ by
 MEASURING_SECONDS = 1.5  # of the whole network, for each file in the comparison
 
 
@@ -75,7 +76,13 @@ def optimize(
         settings = settings.model_copy(update={"portable": True})
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
     tell = progress or (lambda *_: None)
-    manager = PassManager.parse(plan.passes if plan else settings.pipeline).fit(portable=settings.portable)
+    asked = PassManager.parse(plan.passes if plan else settings.pipeline)
+    manager = asked.fit(portable=settings.portable)
+    left_out = [
+        f"{p.name} left out: --portable asks for standard operators only"
+        for p in asked.passes
+        if p not in manager.passes
+    ]
 
     tell("load", 0, 1)
     model = Model.load(source)
@@ -84,12 +91,27 @@ def optimize(
     data = open_for(model, source, settings)
     context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
     with _scratch(target) as folder:
-        runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
-        drafts = _drafts(model, source, runs, folder, data, settings, tell)
-        best = _fastest(drafts)
+        unsound = _why_unsound(model)
+        if unsound:
+            best = _untouched(model, source, f"onnx's checker refuses it: {unsound}")
+        else:
+            runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
+            best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
+            if settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
+                best = _untouched(model, source, f"rewritten it would run at {best.speed.speedup:.2f}x its speed here")
         verdict = judge(source, best.path, best.verified, best.speed, data, settings)
     report = build_report(
-        model, best.run, best.verified, best.speed, context, source, target, data, settings, verdict, best.notes
+        model,
+        best.run,
+        best.verified,
+        best.speed,
+        context,
+        source,
+        target,
+        data,
+        settings,
+        verdict,
+        (*left_out, *best.notes),
     )
     if target is not None:
         tell("save", 0, 1)
@@ -158,8 +180,7 @@ def _drafts(
         return [Draft(runs[0], source, (), None)]
     reason = _why_not_run(source, settings)
     if reason:
-        note = f"left as it is, since the network as a whole can be neither verified nor measured: {reason}"
-        return [Draft(Run(model, ()), source, (), None, (note,))]
+        return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
     paths = []
     for number, run in enumerate(runs):
         tell("verify", number, len(runs))
@@ -176,6 +197,20 @@ def _drafts(
     tell("measure", 0, 1)
     speeds = _speeds([source, *paths], data.one(), settings)
     return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, strict=True)]
+
+
+def _untouched(model: Model, source: Path, reason: str) -> Draft:
+    """The input as the answer, with a note that says why."""
+    return Draft(Run(model, ()), source, (), None, (f"left as it is: {reason}",))
+
+
+def _why_unsound(model: Model) -> str | None:
+    """What is wrong with the input, so that no pass is blamed for it, or None."""
+    try:
+        model.check()
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _speeds(paths: Sequence[Path], feed: Feed, settings: Settings) -> list[Speed]:

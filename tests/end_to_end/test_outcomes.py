@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from onnxcomp import pipeline
+from onnxcomp.budget import Speed
 from onnxcomp.model import Model
 from tests.end_to_end.small import ALWAYS, assert_refused, onnxcomp, save_network
 from tests.plugins.install import PlugIn
@@ -115,3 +116,15 @@ def test_an_interrupted_save_leaves_what_was_there(source: Path, monkeypatch: py
     assert_refused(refused, 130, "interrupted")
     assert target.read_bytes() == b"earlier"
     assert sorted(os.listdir(source.parent)) == ["in.onnx", "out.onnx"]
+
+
+@pytest.mark.parametrize(("goal", "kept"), [("latency", False), ("size", True)])
+def test_a_slower_result_is_kept_for_size_alone(
+    goal: str, kept: bool, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_speeds", lambda paths, *_: [Speed(1.0, 2.0, 0.5)] * (len(paths) - 1))
+    target = source.with_name("out.onnx")
+    result = onnxcomp("optimize", source, target, "--passes", ALWAYS, "--goal", goal)
+    assert result.exit_code == 0, result.output
+    assert (target.stat().st_size < source.stat().st_size) is kept
+    assert ("0.50x its speed" in result.stdout) is not kept
