@@ -99,4 +99,3 @@ def _optimized(source: Path, threads: int, request: Request) -> dict[str, str | 
         "rel_l2": ours.rel_l2,
         "note": ours.note,
     }
-
