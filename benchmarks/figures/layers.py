@@ -8,7 +8,7 @@ import numpy as np
 from figures.effort import Request
 from figures.figure import Column, Figure, Row
 from figures.masks import own_sparsity, zeros
-from figures.single_conv import ConvLayer, Measured, compare, he_weight, why_not_stored
+from figures.single_conv import ConvLayer, Measured, compare, he_weight
 from onnxcomp.report.text import count
 
 LAYERS = (
@@ -69,8 +69,6 @@ def row(name: str, measured: Measured) -> Row:
 
 def _figure(request: Request, layers: Sequence[ConvLayer], sparsity: float, threads: int) -> Figure:
     title = f"layers, {request.structure}, {sparsity:.1%} zeros, {count(threads, 'thread')}, batch 1"
-    if reason := why_not_stored(request.structure):
-        return Figure("layers", title, COLUMNS, (), (reason,))
     found = [_measured(layer, request, sparsity, threads) for layer in layers]
     mean: Row = {
         "layer": "geometric mean",

@@ -20,7 +20,6 @@ from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 from figures.effort import Effort
 from onnxcomp.cost.measure import bound, conv_ms, node_times
 from onnxcomp.cost.turns import take_turns
-from onnxcomp.errors import UsageError
 from onnxcomp.formats import functions, sparse_conv
 from onnxcomp.report.text import count
 from onnxcomp.runtime.session import run, session
@@ -122,18 +121,11 @@ def dense_model(layer: ConvLayer, weight: NDArray[np.float32]) -> bytes:
 
 def sparse_model(layer: ConvLayer, weight: NDArray[np.float32], structure: str) -> bytes:
     """The same as one SparseConv, stored in `structure`. Raises UsageError for one that the format does not have."""
-    if reason := why_not_stored(structure):
-        raise UsageError(reason)
     plain, stored = sparse_conv.Epilogue(), sparse_conv.encode(weight, structure)
     inputs = ["X", "mask", "values", "B"]
     node = sparse_conv.node(plain, inputs, "Y", weight.shape, structure=structure, **layer.attributes)
     body = sparse_conv.function(plain, _OPSET, structure)
     return _model(layer, node, {"mask": stored.mask, "values": stored.values}, body)
-
-
-def why_not_stored(structure: str) -> str | None:
-    """Why a weight of this structure cannot be measured, or None."""
-    return None if sparse_conv.is_known(structure) else f"{structure}: not measured, the stored format has none"
 
 
 def he_weight(layer: ConvLayer, zeros: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
