@@ -36,6 +36,8 @@ _PIPED_WIDTH = 160  # columns, where nobody's terminal sets them
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.json and not options.json.parent.is_dir():  # before minutes of measuring, not after
+        return _fail(f"{options.json}: No such file or directory")
     console = _console()
     figures = []
     try:
