@@ -128,3 +128,11 @@ def test_a_slower_result_is_kept_for_size_alone(
     assert result.exit_code == 0, result.output
     assert (target.stat().st_size < source.stat().st_size) is kept
     assert ("0.50x its speed" in result.stdout) is not kept
+
+
+def test_a_replay_writes_the_plans_bytes_whatever_its_speed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, plan, again = (source.with_name(name) for name in ("out.onnx", "plan.json", "again.onnx"))
+    assert onnxcomp("optimize", source, target, "--passes", ALWAYS, "--goal", "size", "--plan", plan).exit_code == 0
+    monkeypatch.setattr(pipeline, "_speeds", lambda paths, *_: [Speed(1.0, 2.0, 0.5)] * (len(paths) - 1))
+    assert onnxcomp("optimize", source, again, "--replay", plan).exit_code == 0
+    assert again.read_bytes() == target.read_bytes() != source.read_bytes()
