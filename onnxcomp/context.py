@@ -113,16 +113,19 @@ class Context:
 
         Raises NotRunnable where `before` does not run here.
         """
-        if before is None or after is None or self.unknown_shape(before):
+        if before is None or after is None:
             return None
-        feed = self._feed(before)
         expected = self._require_runnable(before)
+        feed = self._feed(before)
         model = self._alone(after)
         results = [run(session(model, self.threads, library=library), feed) for library in (True, False)]
         return max(relative_l2(got, want) for outputs in results for got, want in zip(outputs, expected, strict=True))
 
     def _require_runnable(self, fragment: Fragment) -> list[Any]:
         """The outputs of `fragment` without the library. Raises NotRunnable."""
+        unknown = self.unknown_shape(fragment)
+        if unknown is not None:
+            raise NotRunnable(f"the shape of '{unknown}' is not known, or empty")
         try:
             return run(session(self._alone(fragment), self.threads, library=False), self._feed(fragment))
         except ModelError as error:

@@ -5,11 +5,10 @@
 
 with W stored as a bitmap and its nonzeros, or blocks of them (onnxcomp/formats/sparse_conv.py). Where the zeros form
 blocks or are n:16, that is proposed beside the form for zeros at random: which kernel is faster depends on the layer.
-Applies to 1-D and 2-D float32 convolutions
-with a constant weight, any strides, pads, dilations and groups; only where the kernel is measured faster than ONNX
-Runtime's dense Conv here, unless `when=always`. The activations are those ORT fuses into its own Conv, and SiLU. An Add
-is taken in where both sides have one shape. Exact: the same products are summed, in another order. (Park et al., ICLR
-2017, section 3.1.)
+Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides, pads, dilations and groups; only where
+the kernel is measured faster than ONNX Runtime's dense Conv here, unless `when=always`. The activations are those ORT
+fuses into its own Conv, and SiLU. An Add is taken in where both sides have one shape. Exact: the same products are
+summed, in another order. (Park et al., ICLR 2017, section 3.1.)
 
 Never touches integer, float16 or double convolutions, weights that hold NaN or Inf (their zeros would no longer
 multiply them) and nodes inside If, Loop or Scan bodies.
@@ -17,11 +16,9 @@ multiply them) and nodes inside If, Loop or Scan bodies.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from onnx import TensorProto
-from pydantic import Field
 
 from onnxcomp.context import Context
 from onnxcomp.convolution import Convolution, is_standard, macs
@@ -30,16 +27,10 @@ from onnxcomp.formats.bitmap import Bitmap
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 from onnxcomp.structure import structure_of
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
-
-
-class SparseConvOptions(PassOptions):
-    """Options of sparse-conv."""
-
-    when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
-    min_zeros: float = Field(0.3, ge=0, le=1, description="share of zeros below which a layer is not tried")
+from onnxcomp_passes.sparsity import SparseOptions, why_not_sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +46,10 @@ class SparseConv(Pass):
 
     name = "sparse-conv"
     summary = "run convolutions that are mostly zeros by the direct sparse kernel"
-    Options = SparseConvOptions
+    Options = SparseOptions
     portable = False
     min_opset = MIN_OPSET
-    options: SparseConvOptions
+    options: SparseOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv, with the residual and activation that can go into the operator."""
@@ -92,9 +83,6 @@ class SparseConv(Pass):
             stored = sparse_conv.encode(weight, structure)
             after = _sparse(site, before, stored, structure, max(context.model.opset, MIN_OPSET))
             timing = context.measure(before, after) if self.options.when == "faster" else None
-            if isinstance(timing, Declined):
-                yield Declined(site.name, timing.reason)
-                continue
             yield Candidate(
                 self.name,
                 after,
@@ -106,17 +94,10 @@ class SparseConv(Pass):
             )
 
     def _why_not(self, convolution: Convolution) -> str | None:
-        weight = convolution.weight
-        if weight.dtype != np.float32:
-            return f"the weight is {weight.dtype}, the kernel computes in float32"
-        if weight.ndim > 4:
-            return f"{weight.ndim - 2}-D convolutions are not supported"
-        if not np.isfinite(weight).all():
-            return "the weight holds NaN or Inf"
-        zeros = 1 - np.count_nonzero(weight) / weight.size
-        if zeros < self.options.min_zeros:
-            return f"{zeros:.1%} zeros; below {self.options.min_zeros:.0%} the dense kernel is faster"
-        return None
+        dimensions = convolution.weight.ndim - 2
+        if dimensions > 2:
+            return f"{dimensions}-D convolutions are not supported"
+        return why_not_sparse(convolution.weight, self.options)
 
 
 def _structures(convolution: Convolution) -> tuple[str, ...]:

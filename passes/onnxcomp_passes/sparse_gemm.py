@@ -15,11 +15,9 @@ Never touches a product of two activations, a weight on the left, a transposed X
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from onnx import TensorProto
-from pydantic import Field
 
 from onnxcomp.context import Context
 from onnxcomp.convolution import is_standard, macs
@@ -27,16 +25,10 @@ from onnxcomp.formats import bitmap, sparse_gemm
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 from onnxcomp_passes.epilogue import Epilogue, find_activation
 from onnxcomp_passes.linear import Linear
-
-
-class SparseGemmOptions(PassOptions):
-    """Options of sparse-gemm."""
-
-    when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
-    min_zeros: float = Field(0.3, ge=0, le=1, description="share of zeros below which a layer is not tried")
+from onnxcomp_passes.sparsity import SparseOptions, why_not_sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +44,10 @@ class SparseGemm(Pass):
 
     name = "sparse-gemm"
     summary = "run fully connected layers that are mostly zeros by the sparse kernel"
-    Options = SparseGemmOptions
+    Options = SparseOptions
     portable = False
     min_opset = MIN_OPSET
-    options: SparseGemmOptions
+    options: SparseOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Gemm and MatMul, with the bias and activation that can go into the operator."""
@@ -65,7 +57,7 @@ class SparseGemm(Pass):
             if not is_standard(node, "Gemm", "MatMul"):
                 continue
             linear = Linear.read(graph, node)
-            reason = linear if isinstance(linear, str) else self._why_not(linear)
+            reason = linear if isinstance(linear, str) else why_not_sparse(linear.weight, self.options)
             if reason or isinstance(linear, str):
                 yield Declined(Site((node,)).name, str(reason))
                 continue
@@ -96,17 +88,6 @@ class SparseGemm(Pass):
             size_bytes=(before.size_bytes, after.size_bytes),
             macs=None if dense_macs is None else (dense_macs, dense_macs * nonzero // weight.size),
         )
-
-    def _why_not(self, linear: Linear) -> str | None:
-        weight = linear.weight
-        if weight.dtype != np.float32 or linear.bias.dtype != np.float32:
-            return f"the weight is {weight.dtype}, the kernel computes in float32"
-        if not np.isfinite(weight).all():
-            return "the weight holds NaN or Inf"
-        zeros = 1 - np.count_nonzero(weight) / weight.size
-        if zeros < self.options.min_zeros:
-            return f"{zeros:.1%} zeros; below {self.options.min_zeros:.0%} the dense kernel is faster"
-        return None
 
 
 def _sparse(site: LinearSite, form: sparse_gemm.Form, before: Fragment, opset: int) -> Fragment:

@@ -177,3 +177,14 @@ def test_an_old_model_without_zeros_keeps_its_opset() -> None:
     text = "net (float[N, 8, 12, 12] x) => (float[N, 16, H, W] y) {\n[conv] y = Conv (x, w)\n}"
     done, _ = rewrite(model_of(text, {"w": sparse((16, 8, 3, 3), 0)}, opset=10, ir=4), "sparse-conv{when=always}")
     assert (done.model.opset, done.model.ir_version) == (10, 4)
+
+
+@pytest.mark.parametrize("when", ["faster", "always"])
+def test_declines_an_input_whose_shape_nobody_knows(when: str) -> None:
+    text = """net (float[N, 8, 12, 12] x, int64[4] shape) => (float[A, B, C, D] y) {
+        r = Reshape (x, shape)
+        [conv] y = Conv (r, w)
+    }"""
+    done, result = rewrite(model_of(text, {"w": sparse((16, 8, 3, 3))}), f"sparse-conv{{when={when}}}")
+    assert "the shape of 'r' is not known" in reasons(result)["conv"]
+    assert ops(done.model) == ["Reshape", "Conv"]
