@@ -15,12 +15,12 @@ struct Avx2 {
   static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
-  static Vector load_entry(const Entry* from, uint32_t* index) {
-    uint64_t bits;
-    __builtin_memcpy(&bits, from, sizeof bits);
-    asm("" : "+r"(bits));  // or GCC makes two loads of it
-    *index = static_cast<uint32_t>(bits);
-    return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(bits >> 32)));
+  static Vector load_four(const float* from) {
+    return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(from));
+  }
+  template <int I>
+  static Vector repeat(Vector four) {
+    return _mm256_permute_ps(four, I * 0x55);
   }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }

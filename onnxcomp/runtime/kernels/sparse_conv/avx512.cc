@@ -15,12 +15,10 @@ struct Avx512 {
   static Vector load(const void* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm512_set1_ps(*from); }
-  static Vector load_entry(const Entry* from, uint32_t* index) {
-    uint64_t bits;
-    __builtin_memcpy(&bits, from, sizeof bits);
-    asm("" : "+r"(bits));  // or GCC makes two loads of it
-    *index = static_cast<uint32_t>(bits);
-    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits >> 32)));
+  static Vector load_four(const float* from) { return _mm512_broadcast_f32x4(_mm_loadu_ps(from)); }
+  template <int I>
+  static Vector repeat(Vector four) {
+    return _mm512_permute_ps(four, I * 0x55);
   }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
   static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "cpu.h"
 #include "kernels/sparse_conv/list.h"
@@ -31,9 +32,18 @@ std::vector<Layer> layers() {
       square("5x5 96-256 @27 g2", 2, 96, 256, 27, 5, 1),  square("3x3 256-384 @13", 1, 256, 384, 13, 3, 1),
       square("1x1 64-256 @56", 1, 64, 256, 56, 1, 1),     square("1x1 512-128 @28", 1, 512, 128, 28, 1, 1),
       square("1x1 256-1024 @14", 1, 256, 1024, 14, 1, 1), square("1x1 2048-512 @7", 1, 2048, 512, 7, 1, 1),
+      square("1x1 64-64 @56", 1, 64, 64, 56, 1, 1),       square("1x1 128-512 @28", 1, 128, 512, 28, 1, 1),
+      square("3x3 64-64 @224", 1, 64, 64, 224, 3, 1),     square("3x3 512-512 @4", 1, 512, 512, 4, 3, 1),
+      square("3x3 512-512 @2", 1, 512, 512, 2, 3, 1),
       square("3x3 16-16 @32", 1, 16, 16, 32, 3, 1),       square("3x3 64-64 @8", 1, 64, 64, 8, 3, 1),
   };
 }
+
+struct Choice {
+  double density = 0.1;
+  const char* layer = "";  // part of the wanted ones' names
+  bool residual = false;
+};
 
 // Of this thread, so that other work on the machine counts only through the caches.
 double cpu_us() {
@@ -64,10 +74,11 @@ double worst_error(const Problem& p, const Data& data) {
   return worst;
 }
 
-void bench(const Kernel& kernel, double density) {
+void bench(const Kernel& kernel, const Choice& choice) {
   for (const Layer& layer : layers()) {
+    if ((std::string(kernel.name) + " " + layer.name).find(choice.layer) == std::string::npos) continue;
     std::mt19937 random(1);
-    const Problem p{layer.shape, density, false, {Activation::relu, 0, INFINITY, 0}};
+    const Problem p{layer.shape, choice.density, choice.residual, {Activation::relu, 0, INFINITY, 0}};
     const Data data(p, random);
     const Prepared prepared(kernel, p, data.weight, p.shape);
     const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1);
@@ -75,7 +86,7 @@ void bench(const Kernel& kernel, double density) {
     const double dense_gflop = 2e-9 * data.weight.size() * p.shape.output_plane();
     const TileLayout& tile = prepared.plan.tile[0][0];
     std::printf("%-9s %-20s %3.0f %% zeros %9.1f us %7.0f dense GFLOP/s, error %.1g  ", kernel.name, layer.name,
-                100 * (1 - density), us, dense_gflop / us * 1e6, worst_error(p, data));
+                100 * (1 - choice.density), us, dense_gflop / us * 1e6, worst_error(p, data));
     std::printf("%dx%d tile, %dx%d grid, block %d\n", static_cast<int>(tile.major), static_cast<int>(tile.minor),
                 static_cast<int>(prepared.plan.grid_y), static_cast<int>(prepared.plan.grid_x),
                 static_cast<int>(prepared.plan.block));
@@ -85,12 +96,16 @@ void bench(const Kernel& kernel, double density) {
 }  // namespace
 }  // namespace onnxcomp::sparse_conv
 
-// bench [density]: the share of nonzeros, 0.1 where it is not given.
+// bench [density [name [residual]]]: the share of nonzeros, 0.1 where it is not given; part of the wanted instruction
+// set's and layers' names, as in "avx512 1x1"; anything at all to add a residual.
 int main(int count, char** arguments) {
   using namespace onnxcomp;
-  const double density = count > 1 ? std::atof(arguments[1]) : 0.1;
+  sparse_conv::Choice choice;
+  if (count > 1) choice.density = std::atof(arguments[1]);
+  if (count > 2) choice.layer = arguments[2];
+  choice.residual = count > 3;
 #define ONNXCOMP_BENCH(name) \
-  if (detected_isa() >= Isa::name) sparse_conv::bench(sparse_conv::name##_kernel, density);
+  if (detected_isa() >= Isa::name) sparse_conv::bench(sparse_conv::name##_kernel, choice);
   ONNXCOMP_SPARSE_CONV_KERNELS(ONNXCOMP_BENCH)
   return 0;
 }

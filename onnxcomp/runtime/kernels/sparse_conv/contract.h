@@ -14,17 +14,12 @@ namespace onnxcomp::sparse_conv {
 
 constexpr int kMaxMajor = 4;
 constexpr int kMaxMinor = 14;
-
-// A nonzero of the weight as `multiply` reads it: in one load of 8 bytes, for the loads are what bounds it.
-struct Entry {
-  uint32_t index;  // where its input begins, in units of Multiply's
-  float value;
-};
+constexpr int kReadAhead = 4;
 
 // For every row r, with output channel o = output[r], and position (a, b) of a tile:
 //
 //   result[place[r]][a][b] =
-//       clamp(start[o][a][b] + sum over i of entry[i].value * input[entry[i].index * unit + a * pitch + b * 4L])
+//       clamp(start[o][a][b] + sum over i of value[i] * input[index[i] * unit + a * pitch + b * 4L])
 //
 // i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have
 // any alignment; aligned to 4L bytes, each product is one aligned load and half the time.
@@ -33,7 +28,8 @@ struct Multiply {
   const uint32_t* row_begin;  // [rows + 1]
   const uint32_t* output;     // [rows]
   const uint32_t* place;      // [rows]
-  const Entry* entry;
+  const uint16_t* index;  // of each nonzero: where its input begins, in `unit`s; kReadAhead more are read, not used
+  const float* value;
   const char* input;
   int64_t unit;        // bytes
   int64_t pitch;       // bytes from one position along the major axis to the next

@@ -11,15 +11,15 @@ namespace onnxcomp::sparse_conv {
 namespace {
 
 constexpr int64_t kLineBytes = 64;
-// A tile of one vector is always within it: it takes a vector for each of the 2^16 taps that a block may have.
-constexpr int64_t kLargestScratch = int64_t{64} << 20;
+// Vectors, for 16-bit indices. A tile of one vector is always within it: it takes one for each tap of a block.
+constexpr int64_t kLargestScratch = int64_t{1} << 16;
 
 // Cycles on a core with two FMA units and two vector loads a cycle: a least-squares fit to 8,000 runs of 18 layers with
 // 90 and 95 % zeros, timed on Zen 5 with sixteen lanes. The plans it picks take 5 % more than the best on average.
-constexpr double kPerVectorProduct = 0.57;   // 0.5 for the FMA
-constexpr double kPerNonzero = 0.96;         // weight and address
-constexpr double kPerRowVector = 2.5;        // partial sum in and out
-constexpr double kPerRow = 6.6;              // a loop begun and ended
+constexpr double kPerVectorProduct = 0.54;   // 0.5 for the FMA
+constexpr double kPerNonzero = 0.55;         // weight and address
+constexpr double kPerRowVector = 2.1;        // partial sum in and out
+constexpr double kPerRow = 6.5;              // a loop begun and ended
 constexpr double kPerGatheredChunk = 6.4;    // up to 8 columns of all lanes, once per row and input channel
 constexpr double kPerGatheredVector = 6.2;   // of the scratch
 constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an input outside L2, times the grid's
@@ -96,16 +96,15 @@ std::vector<int64_t> tap_slots(const ConvShape& shape, const Axis& y, int64_t st
 }
 
 // `tap_slots` say where in the `channel_units` of a channel in the scratch each tap begins.
-std::vector<Entry> locate_entries(const BlockedCsr& weight, int64_t channel_units,
-                                  const std::vector<int64_t>& tap_slots) {
-  std::vector<uint32_t> place;
+std::vector<uint16_t> locate_inputs(const BlockedCsr& weight, int64_t channel_units,
+                                    const std::vector<int64_t>& tap_slots) {
+  std::vector<uint16_t> place;
   for (int64_t channel = 0; channel < weight.block; ++channel) {
-    for (const int64_t slot : tap_slots) place.push_back(static_cast<uint32_t>(channel * channel_units + slot));
+    for (const int64_t slot : tap_slots) place.push_back(static_cast<uint16_t>(channel * channel_units + slot));
   }
-  std::vector<Entry> entries(weight.index.size());
-  std::transform(weight.index.begin(), weight.index.end(), weight.value.begin(), entries.begin(),
-                 [&](uint16_t index, float value) { return Entry{place[index], value}; });
-  return entries;
+  std::vector<uint16_t> located(weight.index.size() + kReadAhead);
+  std::transform(weight.index.begin(), weight.index.end(), located.begin(), [&](uint16_t index) { return place[index]; });
+  return located;
 }
 
 // Pixels may be read where they lie: whole vectors, and those of successive channels, a plane apart, do not all want
@@ -173,7 +172,7 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
     c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
     c.cycles = predict(kernel, shape, nonzeros, c);
-    const bool affordable = c.block * channel_bytes <= kLargestScratch;
+    const bool affordable = c.block * c.channel_vectors <= kLargestScratch;
     if (affordable && (best.block == 0 || c.cycles < best.cycles)) best = c;
   });
   return best;
@@ -191,7 +190,7 @@ void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCs
   const int64_t step_x = plan.minor_is_y ? y.slots() : 1;
   plan.pitch = (plan.minor_is_y ? step_x : step_y) * kernel.lanes * 4;
   plan.input = map_layout(kernel, y, x, plan.minor_is_y);
-  plan.entry = locate_entries(weight, plan.channel_vectors, tap_slots(shape, y, step_y, x, step_x));
+  plan.index = locate_inputs(weight, plan.channel_vectors, tap_slots(shape, y, step_y, x, step_x));
 }
 
 }  // namespace
@@ -216,7 +215,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
     }
   }
   if (plan.pixels) {
-    plan.entry = locate_entries(weight, 1, {0});
+    plan.index = locate_inputs(weight, 1, {0});
     plan.in_place = may_stay_in_place(kernel, shape, plan.channel_vectors);
   } else {
     lay_out_lanes(kernel, shape, weight, plan);

@@ -54,7 +54,8 @@ struct Plan {
   int64_t pitch;             // bytes, as in Multiply
   MapLayout input;           // lanes only, of the largest tile: smaller ones use a part of it
   bool in_place;             // pixels only: reading aligned maps where they lie pays
-  std::vector<Entry> entry;  // the weight's, in its order. Index: with lanes a vector of the scratch, else a channel
+  // Of the weight's entries and kReadAhead more: with lanes a vector of the scratch, else a channel.
+  std::vector<uint16_t> index;
 
   int64_t tiles() const { return y.parts * x.parts; }
   const TileLayout& layout(int64_t part_y, int64_t part_x) const {

@@ -19,9 +19,10 @@ struct Portable {
   }
   static void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
   static Vector broadcast(const float* from) { return Vector{*from, *from, *from, *from}; }
-  static Vector load_entry(const Entry* from, uint32_t* index) {
-    *index = from->index;
-    return broadcast(&from->value);
+  static Vector load_four(const float* from) { return load(from); }
+  template <int I>
+  static Vector repeat(Vector four) {
+    return Vector{four[I], four[I], four[I], four[I]};
   }
   static Vector fma(Vector a, Vector b, Vector c) { return a * b + c; }
   static Vector max(Vector a, Vector b) { return a > b ? a : b; }

@@ -103,7 +103,8 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
 
   Multiply m{};
   m.rows = unit.rows;
-  m.entry = plan_.entry.data();
+  m.index = plan_.index.data();
+  m.value = weight_.value.data();
   m.unit = plan_.pixels ? pixel_bytes : vector_bytes;
   m.pitch = plan_.pitch;
   m.bias = tensors_.bias + unit.group * shape.outputs;

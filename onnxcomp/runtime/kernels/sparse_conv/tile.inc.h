@@ -4,8 +4,8 @@
 // namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
 //
 // `Isa` provides: Vector (a GCC vector of floats), kLanes, kAccumulators, and static load (any alignment), store,
-// broadcast, load_entry (its value in all lanes), fma(a, b, c) = a * b + c, and max and min that return their *second*
-// operand where one is NaN.
+// broadcast, load_four (four floats, again and again), repeat<I> (the I-th of those in all lanes), fma(a, b, c) =
+// a * b + c, and max and min that return their *second* operand where one is NaN.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"
@@ -15,7 +15,7 @@ namespace {
 
 // Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets, one for each of
 // successive nonzeros, and add them up at the end.
-constexpr int sets_for(int accumulators) { return accumulators >= 6 ? 1 : accumulators >= 3 ? 2 : 4; }
+constexpr int sets_for(int accumulators) { return accumulators >= 12 ? 1 : accumulators >= 6 ? 2 : 4; }
 
 template <class Isa, int A, int B>
 struct Tile {
@@ -23,9 +23,16 @@ struct Tile {
   static constexpr int kSets = sets_for(A * B);
   static constexpr int64_t kBytes = Isa::kLanes * 4;
 
-  static inline __attribute__((always_inline)) void add(Vector (&sum)[A][B], const Multiply& m, uint32_t i) {
-    uint32_t index;
-    const Vector weight = Isa::load_entry(m.entry + i, &index);
+  struct Row {
+    uint32_t output;
+    uint32_t place;
+    uint32_t end;
+
+    Row(const Multiply& m, int64_t row) : output(m.output[row]), place(m.place[row]), end(m.row_begin[row + 1]) {}
+  };
+
+  static inline __attribute__((always_inline)) void add(Vector (&sum)[A][B], const Multiply& m, uint16_t index,
+                                                        Vector weight) {
     const char* position = m.input + index * m.unit;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
@@ -35,7 +42,8 @@ struct Tile {
     }
   }
 
-  static inline __attribute__((always_inline)) void begin(Vector (&sum)[kSets][A][B], const Multiply& m, int64_t row) {
+  static inline __attribute__((always_inline)) void begin(Vector (&sum)[kSets][A][B], const Multiply& m,
+                                                          const Row& row) {
     const Vector zero = {};
 #pragma GCC unroll 4
     for (int s = 0; s < kSets; ++s) {
@@ -45,16 +53,18 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[s][a][b] = zero;
       }
     }
-    const Vector bias = Isa::broadcast(m.bias + m.output[row]);
-    const char* start = reinterpret_cast<const char*>(m.start) + m.output[row] * A * B * kBytes;
+    const Vector bias = Isa::broadcast(m.bias + row.output);
+    const char* start = reinterpret_cast<const char*>(m.start) + row.output * (A * B * kBytes);
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
-      for (int b = 0; b < B; ++b) sum[0][a][b] = m.start != nullptr ? Isa::load(start + (a * B + b) * kBytes) : bias;
+      for (int b = 0; b < B; ++b)
+        sum[0][a][b] = m.start != nullptr ? Isa::load(start + (a * B + b) * kBytes) : bias;
     }
   }
 
-  static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][A][B], const Multiply& m, int64_t row) {
+  static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][A][B], const Multiply& m,
+                                                        const Row& row) {
 #pragma GCC unroll 4
     for (int s = 1; s < kSets; ++s) {
 #pragma GCC unroll 4
@@ -72,7 +82,7 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[0][a][b] = Isa::min(high, Isa::max(low, sum[0][a][b]));
       }
     }
-    float* result = m.result + m.place[row] * m.result_stride;
+    float* result = m.result + row.place * m.result_stride;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
@@ -80,17 +90,38 @@ struct Tile {
     }
   }
 
+  // The indices of nonzeros i to i + 3, the first in the lowest bits.
+  static inline __attribute__((always_inline)) uint64_t load_indices(const Multiply& m, uint32_t i) {
+    uint64_t four;
+    __builtin_memcpy(&four, m.index + i, sizeof four);
+    return four;
+  }
+
+  // Loads are what bounds this. So four values and four indices come in one load each; and since an index that is loaded
+  // just before it is needed waits in line behind the products' loads, and the next products behind it, indices are
+  // loaded four nonzeros, and what concerns a row one row, ahead.
   static void multiply(const Multiply& m) noexcept {
-    for (int64_t row = 0; row < m.rows; ++row) {
-      const uint32_t last = m.row_begin[row + 1];
-      uint32_t i = m.row_begin[row];
+    uint32_t i = m.row_begin[0];
+    uint64_t indices = load_indices(m, i);
+    Row next_row(m, 0);
+    for (int64_t r = 0; r < m.rows; ++r) {
+      const Row row = next_row;
+      next_row = Row(m, r + 1 < m.rows ? r + 1 : r);
+      const uint64_t of_next_row = load_indices(m, row.end);
       Vector sum[kSets][A][B];
       begin(sum, m, row);
-      for (; i + kSets <= last; i += kSets) {
-#pragma GCC unroll 4
-        for (int s = 0; s < kSets; ++s) add(sum[s], m, i + s);
+      for (; i + 4 <= row.end; i += 4) {
+        const uint64_t four = indices;
+        indices = load_indices(m, i + 4);
+        const Vector values = Isa::load_four(m.value + i);
+        add(sum[0], m, static_cast<uint16_t>(four), Isa::template repeat<0>(values));
+        add(sum[1 % kSets], m, static_cast<uint16_t>(four >> 16), Isa::template repeat<1>(values));
+        add(sum[2 % kSets], m, static_cast<uint16_t>(four >> 32), Isa::template repeat<2>(values));
+        add(sum[3 % kSets], m, static_cast<uint16_t>(four >> 48), Isa::template repeat<3>(values));
       }
-      for (; i < last; ++i) add(sum[0], m, i);
+      for (; i < row.end; ++i, indices >>= 16)
+        add(sum[0], m, static_cast<uint16_t>(indices), Isa::broadcast(m.value + i));
+      indices = of_next_row;
       end(sum, m, row);
     }
   }
