@@ -19,7 +19,8 @@ constexpr int kReadAhead = 4;
 // For every row r, with output channel o = output[r], and position (a, b) of a tile:
 //
 //   result[place[r]][a][b] =
-//       clamp(start[o][a][b] + sum over i of value[i] * input[index[i] * unit + a * pitch + b * 4L])
+//       clamp(start[o][a][b] + sum over i of value[i] * input[index[i] * unit + a * pitch + b * 4L]
+//             + residual[place[r]][a][b])
 //
 // i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have
 // any alignment; aligned to 4L bytes, each product is one aligned load and half the time.
@@ -37,6 +38,7 @@ struct Multiply {
   const float* start;  // [outputs][A][B][L], or null; may be `result` where `place` is `output`
   float* result;       // [places][A][B][L], places `result_stride` floats apart
   int64_t result_stride;
+  const float* residual;  // as result, and may be it; or null
   bool clamp;  // into low..high; NaN stays NaN
   float low;
   float high;

@@ -34,8 +34,6 @@ Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape,
          const Tensors& tensors, int64_t threads)
     : kernel_(kernel), weight_(weight), shape_(shape), plan_(plan), finish_(finish), tensors_(tensors) {
   in_place_ = plan.in_place && aligned(tensors.x, kernel.lanes * 4);
-  separate_finish_ =
-      tensors.residual != nullptr || (finish.activation != Activation::none && !is_clamp(finish.activation));
   choose_tasks(threads);
 }
 
@@ -70,14 +68,13 @@ bool Run::run_tiles(int64_t task) const noexcept {
   const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
-                      Workspace::piece<float>((kRowsAtOnce + 1) * tile_floats) +
+                      Workspace::piece<float>(kRowsAtOnce * tile_floats) +
                       Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
   scratch.input = workspace.take<float>(input_floats);
   scratch.partial = workspace.take<float>(partial_floats);
-  scratch.finished = workspace.take<float>((kRowsAtOnce + 1) * tile_floats);
-  scratch.residual = scratch.finished + kRowsAtOnce * tile_floats;
+  scratch.finished = workspace.take<float>(kRowsAtOnce * tile_floats);
   Placement placement(kernel_, shape_, plan_, workspace);
 
   const int64_t units = weight_.shape.groups * parts_;
@@ -139,27 +136,30 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
   const MultiplyFn multiply = kernel_.multiply[tile.layout().major - 1][tile.layout().minor - 1];
   const int64_t plane = shape_.output_plane();
   const int64_t tile_floats = m.result_stride;
-  m.clamp = !separate_finish_ && is_clamp(finish_.activation);
+  m.clamp = is_clamp(finish_.activation);
   m.low = finish_.low;
   m.high = finish_.high;
-  if (tile.contiguous() && !separate_finish_) {
-    m.result = tensors_.y + first_plane * plane + tile.first();
+  const bool activate = finish_.activation != Activation::none && !m.clamp;
+  if (tile.contiguous() && !activate) {
+    const int64_t begin = first_plane * plane + tile.first();
+    m.result = tensors_.y + begin;
     m.result_stride = plane;
+    if (tensors_.residual != nullptr) m.residual = tensors_.residual + begin;
     return multiply(m);
   }
   m.result = scratch.finished;
   m.place = kInOrder;
+  if (tensors_.residual != nullptr) m.residual = scratch.finished;
   const int64_t rows = m.rows;
   for (int64_t row = 0; row < rows; row += m.rows) {
     m.rows = std::min(kRowsAtOnce, rows - row);
+    for (int64_t r = 0; r < m.rows && m.residual != nullptr; ++r)
+      tile.load_output(tensors_.residual + (first_plane + m.output[r]) * plane, scratch.finished + r * tile_floats);
     multiply(m);
     for (int64_t r = 0; r < m.rows; ++r) {
-      const int64_t at = (first_plane + m.output[r]) * plane;
       float* vectors = scratch.finished + r * tile_floats;
-      if (tensors_.residual != nullptr) tile.load_output(tensors_.residual + at, scratch.residual);
-      if (separate_finish_)
-        kernel_.finish(finish_, tensors_.residual != nullptr ? scratch.residual : nullptr, vectors, tile_floats);
-      tile.store_output(vectors, tensors_.y + at);
+      if (activate) kernel_.finish(finish_, nullptr, vectors, tile_floats);
+      tile.store_output(vectors, tensors_.y + (first_plane + m.output[r]) * plane);
     }
     m.row_begin += m.rows;
     m.output += m.rows;

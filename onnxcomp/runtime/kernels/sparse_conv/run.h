@@ -38,7 +38,6 @@ class Run {
     float* input;     // [block][channel vectors][L]
     float* partial;   // [rows of a unit][tile][L], where there are several blocks
     float* finished;  // [kRowsAtOnce][tile][L]
-    float* residual;  // [tile][L]
   };
 
   template <class Placement>
@@ -58,7 +57,6 @@ class Run {
   Finish finish_;
   Tensors tensors_;
   bool in_place_;         // read the input without a scratch
-  bool separate_finish_;  // the last stage is more than a clamp
   int64_t parts_;         // units of a group
   int64_t tasks_;
 };

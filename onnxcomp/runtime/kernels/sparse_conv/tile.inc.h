@@ -73,6 +73,15 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[0][a][b] = sum[0][a][b] + sum[s][a][b];
       }
     }
+    const int64_t place = row.place * m.result_stride;
+    if (m.residual != nullptr) {
+#pragma GCC unroll 4
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 14
+        for (int b = 0; b < B; ++b)
+          sum[0][a][b] = sum[0][a][b] + Isa::load(m.residual + place + (a * B + b) * Isa::kLanes);
+      }
+    }
     if (m.clamp) {
       const Vector low = Isa::broadcast(&m.low);
       const Vector high = Isa::broadcast(&m.high);
@@ -82,12 +91,18 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[0][a][b] = Isa::min(high, Isa::max(low, sum[0][a][b]));
       }
     }
-    float* result = m.result + row.place * m.result_stride;
+    float* result = m.result + place;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
       for (int b = 0; b < B; ++b) Isa::store(result + (a * B + b) * Isa::kLanes, sum[0][a][b]);
     }
+  }
+
+  // A row's residual is far from the one before it: no hardware prefetcher finds it.
+  static inline __attribute__((always_inline)) void fetch(const float* row) {
+#pragma GCC unroll 28
+    for (int v = 0; v < A * B; ++v) __builtin_prefetch(row + v * Isa::kLanes);
   }
 
   // The indices of nonzeros i to i + 3, the first in the lowest bits.
@@ -108,6 +123,7 @@ struct Tile {
       const Row row = next_row;
       next_row = Row(m, r + 1 < m.rows ? r + 1 : r);
       const uint64_t of_next_row = load_indices(m, row.end);
+      if (m.residual != nullptr) fetch(m.residual + next_row.place * m.result_stride);
       Vector sum[kSets][A][B];
       begin(sum, m, row);
       for (; i + 4 <= row.end; i += 4) {
