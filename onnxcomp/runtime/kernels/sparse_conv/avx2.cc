@@ -91,6 +91,17 @@ void gather(const LaneMap& lanes, const float* map, float* vectors) noexcept {
   }
 }
 
+void shift(const LaneShift& s, float* vectors) noexcept {
+  const __m256i lane = _mm256_load_si256(reinterpret_cast<const __m256i*>(s.neighbours->lane));
+  const __m256 present = _mm256_castsi256_ps(expand(s.neighbours->present));
+  for (int64_t channel = 0; channel < s.channels; ++channel, vectors += s.stride * L) {
+    for (int64_t i = 0; i < s.moves; ++i) {
+      const __m256 from = _mm256_load_ps(vectors + s.move[i].from * L);
+      _mm256_store_ps(vectors + s.move[i].to * L, _mm256_and_ps(present, _mm256_permutevar8x32_ps(from, lane)));
+    }
+  }
+}
+
 void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
   for (int64_t row = 0; row < lanes.rows; ++row) {
     const int64_t* offset = lanes.offset + row * L;
@@ -112,8 +123,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx2_kernel = {
-    "avx2",     Avx2::kLanes, Avx2::kAccumulators, kChunk, ONNXCOMP_MULTIPLY_TABLE(Avx2),
-    copy<Avx2>, gather,       scatter,             finish<Avx2>,
+    "avx2",     Avx2::kLanes, Avx2::kAccumulators, kChunk,       ONNXCOMP_MULTIPLY_TABLE(Avx2),
+    copy<Avx2>, gather,       shift,               scatter,      finish<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

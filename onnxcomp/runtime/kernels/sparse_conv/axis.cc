@@ -37,9 +37,32 @@ Axis::Axis(const AxisShape& shape, int64_t positions) : positions_(positions), s
   }
 }
 
+void Axis::borrow(const AxisShape& shape, int64_t lanes) {
+  const int64_t span = positions_ * shape.stride;
+  // What follows the last lane's block is to be padding, as is what goes before the first's: no neighbour has it.
+  if (lanes * span < shape.input) return;
+  for (int64_t slot = 0; slot < slots(); ++slot) {
+    const int64_t inside = input_[slot] - shape.pad;  // relative to the block
+    const int64_t step = inside < 0 ? -1 : inside >= span ? 1 : 0;
+    const int64_t wanted = inside - step * span;
+    if (step == 0 || wanted < 0 || wanted >= span) continue;
+    const auto from = std::find(input_.begin(), input_.end(), wanted + shape.pad);
+    if (from != input_.end()) loans_.push_back({slot, from - input_.begin(), step});
+  }
+}
+
+std::vector<int64_t> Axis::own() const {
+  std::vector<int64_t> found;
+  for (int64_t slot = 0; slot < slots(); ++slot) {
+    const auto lent = [slot](const Loan& loan) { return loan.slot == slot; };
+    if (std::none_of(loans_.begin(), loans_.end(), lent)) found.push_back(slot);
+  }
+  return found;
+}
+
 std::vector<LaneChunk> Axis::chunks(int columns, int64_t step) const {
   std::vector<std::pair<int64_t, int64_t>> by_input;
-  for (int64_t slot = 0; slot < slots(); ++slot) by_input.emplace_back(input_[slot], slot);
+  for (const int64_t slot : own()) by_input.emplace_back(input_[slot], slot);
   std::sort(by_input.begin(), by_input.end());
   std::vector<LaneChunk> chunks;
   for (const auto& [input, slot] : by_input) {

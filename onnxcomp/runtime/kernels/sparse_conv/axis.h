@@ -25,13 +25,28 @@ class Axis {
   int64_t start(int64_t tap) const { return start_[tap]; }
   // The input in `slot`, relative to the tile's origin.
   int64_t input(int64_t slot) const { return input_[slot]; }
-  // The inputs as runs of up to `columns` neighbours; a chunk's slots are multiplied by `step`.
+
+  // A slot that holds, in each lane, what slot `from` holds in the lane `step` further along the axis: 1 or -1.
+  struct Loan {
+    int64_t slot;
+    int64_t from;
+    int64_t step;
+  };
+  // To be called where a tile spans the whole of its lane's block: most of what a lane reads outside of its block is
+  // then what a neighbour reads inside of its own.
+  void borrow(const AxisShape& shape, int64_t lanes);
+  const std::vector<Loan>& loans() const { return loans_; }
+  // The slots that are not on loan: they come from memory.
+  std::vector<int64_t> own() const;
+
+  // The own inputs as runs of up to `columns` neighbours; a chunk's slots are multiplied by `step`.
   std::vector<LaneChunk> chunks(int columns, int64_t step) const;
 
  private:
   int64_t positions_;
   std::vector<int64_t> start_;
   std::vector<int64_t> input_;
+  std::vector<Loan> loans_;
 };
 
 }  // namespace onnxcomp::sparse_conv

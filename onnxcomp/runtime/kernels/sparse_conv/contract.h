@@ -49,6 +49,7 @@ constexpr int kMaxChunk = 16;
 
 // How the L lanes of a tile lie in a map of floats in memory. Lane l has an origin of its own; relative to it all lanes
 // touch the same rows and columns. Columns come in chunks of neighbours. What lies outside the map is masked.
+constexpr int kMaxLaneBits = 4;
 struct LaneChunk {
   int64_t column;           // of its first element, relative to the lane's origin
   int32_t width;            // 1 to the kernel's `chunk`; the first and the last column are wanted
@@ -62,11 +63,35 @@ struct LaneMap {
   const int64_t* row_slot;  // [rows] vector index of the row's first vector
   const int64_t* offset;    // [rows][L] floats from the map's first element to column 0 of this row in lane l
   const uint16_t* mask;     // [rows][chunks][L] bit j: column j of the chunk lies inside the map
+  // [rows][chunks] every lane's columns lie inside the map, and so many floats can be read there as make a vector of 4,
+  // 8 or 16 that holds the chunk. Lanes then lie `step`s apart.
+  const bool* whole;
+  int64_t step[kMaxLaneBits];  // floats, of each bit of a lane's number
 };
 // map -> vectors; zero where masked. `vectors` is aligned to 4L bytes.
 using GatherFn = void (*)(const LaneMap&, const float* map, float* vectors) noexcept;
 // vectors -> map; masked elements are not written. Every column of the map's chunks is wanted.
 using ScatterFn = void (*)(const LaneMap&, const float* vectors, float* map) noexcept;
+
+// Each lane's neighbour in one direction of the grid.
+constexpr int kMaxLanes = 16;
+struct Neighbours {
+  alignas(64) uint32_t lane[kMaxLanes];  // [L]
+  uint16_t present;                      // bit l: lane l has one
+};
+struct VectorMove {
+  int32_t from;
+  int32_t to;
+};
+struct LaneShift {
+  const Neighbours* neighbours;
+  const VectorMove* move;
+  int64_t moves;
+  int64_t channels;  // to do the same in
+  int64_t stride;    // vectors from one channel to the next
+};
+// vectors[to][l] = vectors[from][neighbour of l], zero where l has none; for one move after the other.
+using ShiftFn = void (*)(const LaneShift&, float* vectors) noexcept;
 
 // Rows of `count` floats, `stride` floats apart, into rows of whole vectors one after the other, filled up with zeros.
 struct Copy {
@@ -96,6 +121,7 @@ struct Kernel {
   MultiplyFn multiply[kMaxMajor][kMaxMinor];
   CopyFn copy;
   GatherFn gather;
+  ShiftFn shift;
   ScatterFn scatter;
   FinishFn finish;
 };

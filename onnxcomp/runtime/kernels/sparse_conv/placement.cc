@@ -57,8 +57,8 @@ void PixelPlacement::load_output(const float* plane, float* vectors) const {
 size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {
   size_t bytes = 0;
   for (const MapSize& size : {input_size(plan), largest_output(plan)}) {
-    bytes +=
-        Workspace::piece<int64_t>(size.rows * kernel.lanes) + Workspace::piece<uint16_t>(size.masks * kernel.lanes);
+    bytes += Workspace::piece<int64_t>(size.rows * kernel.lanes) +
+             Workspace::piece<uint16_t>(size.masks * kernel.lanes) + Workspace::piece<bool>(size.masks);
   }
   return bytes;
 }
@@ -67,7 +67,8 @@ LanePlacement::LanePlacement(const Kernel& kernel, const ConvShape& shape, const
     : kernel_(kernel), shape_(shape), plan_(plan) {
   const auto take = [&](const MapSize& size) {
     int64_t* offset = workspace.take<int64_t>(size.rows * kernel.lanes);
-    return Placed{offset, workspace.take<uint16_t>(size.masks * kernel.lanes)};
+    uint16_t* mask = workspace.take<uint16_t>(size.masks * kernel.lanes);
+    return Placed{offset, mask, workspace.take<bool>(size.masks)};
   };
   input_memory_ = take(input_size(plan));
   output_memory_ = take(largest_output(plan));
@@ -77,6 +78,10 @@ void LanePlacement::load_input(const float* planes, int64_t count, float* vector
   for (int64_t plane = 0; plane < count; ++plane)
     kernel_.gather(input_, planes + plane * shape_.input_plane(),
                    vectors + plane * plan_.channel_vectors * kernel_.lanes);
+  for (const Shift& shift : plan_.shifts) {
+    const auto moves = static_cast<int64_t>(shift.moves.size());
+    kernel_.shift({&shift.neighbours, shift.moves.data(), moves, count, plan_.channel_vectors}, vectors);
+  }
 }
 
 void LanePlacement::move_to(int64_t tile) {
@@ -95,21 +100,35 @@ void LanePlacement::move_to(int64_t tile) {
 LaneMap LanePlacement::place(const MapLayout& map, const Placed& memory, const Extent& y, const Extent& x) const {
   const auto rows = static_cast<int64_t>(map.row.size());
   const auto chunks = static_cast<int64_t>(map.chunk.size());
+  std::fill_n(memory.whole, rows * chunks, true);
   for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t lane = 0; lane < kernel_.lanes; ++lane) {
-      const int64_t at_y = lane / plan_.grid_x * y.step + y.origin + map.row[row];
-      const int64_t at_x = lane % plan_.grid_x * x.step + x.origin;
+    int64_t at_y = y.origin + map.row[row];
+    int64_t at_x = x.origin;
+    for (int64_t lane = 0; lane < kernel_.lanes; ++lane, at_x += x.step) {
+      if (lane > 0 && (lane & (plan_.grid_x - 1)) == 0) {  // a new row of the grid
+        at_y += y.step;
+        at_x = x.origin;
+      }
       const bool inside = at_y >= 0 && at_y < y.size;
-      memory.offset[row * kernel_.lanes + lane] = inside ? at_y * x.size + at_x : 0;
+      const int64_t offset = inside ? at_y * x.size + at_x : 0;
+      memory.offset[row * kernel_.lanes + lane] = offset;
       for (int64_t c = 0; c < chunks; ++c) {
         const LaneChunk& chunk = map.chunk[c];
         const int64_t first = at_x + chunk.column;
-        memory.mask[(row * chunks + c) * kernel_.lanes + lane] =
-            inside ? bits(-first, std::min<int64_t>(chunk.width, x.size - first)) : uint16_t{0};
+        const uint16_t mask = inside ? bits(-first, std::min<int64_t>(chunk.width, x.size - first)) : uint16_t{0};
+        memory.mask[(row * chunks + c) * kernel_.lanes + lane] = mask;
+        const int64_t read = chunk.width > 8 ? 16 : chunk.width > 4 ? 8 : 4;
+        if (mask != bits(0, chunk.width) || offset + chunk.column + read > y.size * x.size)
+          memory.whole[row * chunks + c] = false;
       }
     }
   }
-  return {rows, chunks, map.chunk.data(), map.row_slot.data(), memory.offset, memory.mask};
+  LaneMap placed = {rows, chunks, map.chunk.data(), map.row_slot.data(), memory.offset, memory.mask, memory.whole, {}};
+  for (int64_t bit = 0; 1 << bit < kernel_.lanes; ++bit) {
+    const int64_t lane = 1 << bit;
+    placed.step[bit] = lane < plan_.grid_x ? lane * x.step : lane / plan_.grid_x * y.step * x.size;
+  }
+  return placed;
 }
 
 }  // namespace onnxcomp::sparse_conv

@@ -63,6 +63,7 @@ class LanePlacement {
   struct Placed {
     int64_t* offset;
     uint16_t* mask;
+    bool* whole;
   };
   // Along one axis of a map: its size and where lanes begin in it. Lane (r, c) of the grid begins at r * step + origin.
   struct Extent {

@@ -1,6 +1,7 @@
 #include "kernels/sparse_conv/plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -21,9 +22,10 @@ constexpr double kPerNonzero = 0.55;         // weight and address
 constexpr double kPerRowVector = 2.1;        // partial sum in and out
 constexpr double kPerRow = 6.5;              // a loop begun and ended
 constexpr double kPerGatheredChunk = 6.4;    // up to 8 columns of all lanes, once per row and input channel
-constexpr double kPerGatheredVector = 6.2;   // of the scratch
+constexpr double kPerGatheredVector = 3.8;   // of the scratch
 constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an input outside L2, times the grid's
-constexpr double kPerScatteredChunk = 42.0;  // as gathered, per output channel
+constexpr double kPerShiftedVector = 3.0;
+constexpr double kPerScatteredChunk = 32.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
 // More for each product, times the share of L1 that the scratch takes beyond kComfortable: others use L1 as well.
 constexpr double kPerProductOutsideL1 = 0.41;
@@ -78,12 +80,54 @@ Axis output_axis(int64_t positions) { return Axis({0, 0, 1, 1, 1, 0}, positions)
 
 MapLayout map_layout(const Kernel& kernel, const Axis& y, const Axis& x, bool minor_is_y) {
   MapLayout map;
-  for (int64_t slot = 0; slot < y.slots(); ++slot) {
+  for (const int64_t slot : y.own()) {
     map.row.push_back(y.input(slot));
     map.row_slot.push_back(slot * (minor_is_y ? 1 : x.slots()));
   }
   map.chunk = x.chunks(kernel.chunk, minor_is_y ? y.slots() : 1);
   return map;
+}
+
+struct Axes {
+  Axis y;
+  Axis x;
+};
+
+// Of the largest tile's input.
+Axes input_axes(const ConvShape& shape, int64_t grid_y, int64_t grid_x, const Split& y, const Split& x) {
+  Axes axes = {Axis(shape.y, y.size(0)), Axis(shape.x, x.size(0))};
+  if (y.parts == 1) axes.y.borrow(shape.y, grid_y);
+  if (x.parts == 1) axes.x.borrow(shape.x, grid_x);
+  return axes;
+}
+
+// Moves for the loans of an axis, one for each of the slots that `others` has on the other axis.
+void add_shifts(std::vector<Shift>& shifts, const Axis& axis, int64_t step, const std::vector<int64_t>& others,
+                int64_t other_step, const std::function<Neighbours(int64_t step)>& neighbours) {
+  for (const int64_t direction : {-1, 1}) {
+    Shift shift = {neighbours(direction), {}};
+    for (const Axis::Loan& loan : axis.loans()) {
+      if (loan.step != direction) continue;
+      for (const int64_t other : others) {
+        shift.moves.push_back({static_cast<int32_t>(loan.from * step + other * other_step),
+                               static_cast<int32_t>(loan.slot * step + other * other_step)});
+      }
+    }
+    if (!shift.moves.empty()) shifts.push_back(std::move(shift));
+  }
+}
+
+// Each lane's neighbour `down` rows and `right` columns further in the grid.
+Neighbours neighbours(int64_t grid_y, int64_t grid_x, int64_t down, int64_t right) {
+  Neighbours found{};
+  for (int64_t lane = 0; lane < grid_y * grid_x; ++lane) {
+    const int64_t row = lane / grid_x + down;
+    const int64_t column = lane % grid_x + right;
+    if (row < 0 || row >= grid_y || column < 0 || column >= grid_x) continue;
+    found.lane[lane] = static_cast<uint32_t>(row * grid_x + column);
+    found.present |= static_cast<uint16_t>(1u << lane);
+  }
+  return found;
 }
 
 // Where in the scratch of a channel each tap finds the tile's first position.
@@ -162,12 +206,13 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
   const bool far = shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   Candidate best{};
   for_each_cut(kernel, shape, [&](Candidate c) {
-    const Axis y(shape.y, c.y.size(0));
-    const Axis x(shape.x, c.x.size(0));
+    const auto [y, x] = input_axes(shape, c.grid_y, c.grid_x, c.y, c.x);
+    const auto rows = static_cast<int64_t>(y.own().size());
+    const int64_t gathered = rows * static_cast<int64_t>(x.own().size());
     c.channel_vectors = y.slots() * x.slots();
-    c.enter = pieces(kernel, y.slots(), x) * kPerGatheredChunk;
-    c.enter += c.channel_vectors * kPerGatheredVector * kernel.lanes / 16;
-    if (far) c.enter += y.slots() * c.grid_y * kPerFarRow;
+    c.enter = pieces(kernel, rows, x) * kPerGatheredChunk;
+    c.enter += gathered * kPerGatheredVector * kernel.lanes / 16 + (c.channel_vectors - gathered) * kPerShiftedVector;
+    if (far) c.enter += rows * c.grid_y * kPerFarRow;
     c.leave = pieces(kernel, c.y.size(0), output_axis(c.x.size(0))) * kPerScatteredChunk;
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
     c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
@@ -184,12 +229,17 @@ Candidate best_cut(const Kernel& kernel, const ConvShape& shape, int64_t nonzero
 }
 
 void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight, Plan& plan) {
-  const Axis y(shape.y, plan.y.size(0));
-  const Axis x(shape.x, plan.x.size(0));
+  const auto [y, x] = input_axes(shape, plan.grid_y, plan.grid_x, plan.y, plan.x);
   const int64_t step_y = plan.minor_is_y ? 1 : x.slots();
   const int64_t step_x = plan.minor_is_y ? y.slots() : 1;
   plan.pitch = (plan.minor_is_y ? step_x : step_y) * kernel.lanes * 4;
   plan.input = map_layout(kernel, y, x, plan.minor_is_y);
+  add_shifts(plan.shifts, x, step_x, y.own(), step_y,
+             [&](int64_t step) { return neighbours(plan.grid_y, plan.grid_x, 0, step); });
+  std::vector<int64_t> all_columns(x.slots());
+  std::iota(all_columns.begin(), all_columns.end(), 0);
+  add_shifts(plan.shifts, y, step_y, all_columns, step_x,
+             [&](int64_t step) { return neighbours(plan.grid_y, plan.grid_x, step, 0); });
   plan.index = locate_inputs(weight, plan.channel_vectors, tap_slots(shape, y, step_y, x, step_x));
 }
 
@@ -203,7 +253,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
   const auto nonzeros = static_cast<int64_t>(weight.value.size());
   const Candidate c = best_cut(kernel, shape, nonzeros, weight.block);
   Plan plan{shape.pointwise(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
-            {}, false, {}};
+            {}, {}, false, {}};
   for (int smaller_y = 0; smaller_y < 2; ++smaller_y) {
     for (int smaller_x = 0; smaller_x < 2; ++smaller_x) {
       const int64_t rows = c.y.size(smaller_y ? c.y.parts - 1 : 0);

@@ -31,6 +31,12 @@ struct MapLayout {
   std::vector<LaneChunk> chunk;
 };
 
+// Vectors of the scratch that come from others: what a lane reads outside of its block, its neighbour reads inside.
+struct Shift {
+  Neighbours neighbours;
+  std::vector<VectorMove> moves;
+};
+
 // A tile of one size. Tiles of a plan come in up to four: a split's pieces have two sizes along each axis.
 struct TileLayout {
   int64_t major;
@@ -53,6 +59,7 @@ struct Plan {
   int64_t channel_vectors;   // one input channel takes in the scratch, whatever the tile's size
   int64_t pitch;             // bytes, as in Multiply
   MapLayout input;           // lanes only, of the largest tile: smaller ones use a part of it
+  std::vector<Shift> shifts; // lanes only: what completes the input, in this order
   bool in_place;             // pixels only: reading aligned maps where they lie pays
   // Of the weight's entries and kReadAhead more: with lanes a vector of the scratch, else a channel.
   std::vector<uint16_t> index;

@@ -56,11 +56,23 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
   });
 }
 
+void shift(const LaneShift& s, float* vectors) noexcept {
+  constexpr int L = Portable::kLanes;
+  for (int64_t channel = 0; channel < s.channels; ++channel, vectors += s.stride * L) {
+    for (int64_t i = 0; i < s.moves; ++i) {
+      for (int lane = 0; lane < L; ++lane) {
+        const bool present = (s.neighbours->present >> lane & 1) != 0;
+        vectors[s.move[i].to * L + lane] = present ? vectors[s.move[i].from * L + s.neighbours->lane[lane]] : 0.0f;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const Kernel portable_kernel = {
     "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
-    copy<Portable>, gather, scatter, finish<Portable>,
+    copy<Portable>, gather, shift, scatter, finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv
