@@ -51,7 +51,7 @@ def test_few_values_are_counted() -> None:
 
 
 def test_dead_outputs_are_counted() -> None:
-    weight = sparse((10, 8, 3, 3), 0.6)
+    weight = sparse((10, 32, 3, 3), 0.6)
     weight[3] = 0
     assert str(structure_of(weight)) == "unstructured, 1 dead output"
     weight[7] = 0
