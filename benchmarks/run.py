@@ -18,10 +18,10 @@ from rich.text import Text
 from figures import auto, caffenet, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
-from figures.masks import structure
 from figures.networks import NETWORKS
 from onnxcomp.cost.host import host
 from onnxcomp.errors import OnnxcompError
+from zoo.command import pattern
 
 FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "layers": layers.measure,
@@ -86,18 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sparsity", nargs="+", type=_share, default=[0.9, 0.95], help="default: 0.9 0.95")
     parser.add_argument("--batch", nargs="+", type=_positive, default=[1, 16], help="of networks; default: 1 16")
     parser.add_argument(
-        "--structure", type=_structure, default="unstructured", help="of the zeros: unstructured, 4x1, 16x1, n:16"
+        "--structure", type=pattern, default="unstructured", help="of the zeros: unstructured, 4x1, 16x1, n:16"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds, small images: to see that everything works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     return parser
-
-
-def _structure(text: str) -> str:
-    try:
-        return structure(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

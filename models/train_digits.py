@@ -2,7 +2,7 @@
 
 Writes digits.onnx, digits_pruned.onnx and digits.npz (the test images and labels, which training never sees). The
 8x8 images are enlarged to 16x16. Everything follows from --seed, up to how a machine's linear algebra library rounds.
-The digits are E. Alpaydin and C. Kaynak's, UCI repository, CC BY 4.0, as bundled with scikit-learn.
+The digits are E. Alpaydin's of the UCI repository, as bundled with scikit-learn; README.md has their origin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPARSITY = 0.9
 DENSE = Schedule(epochs=25, rate=2e-3)
 PRUNED = Schedule(epochs=25, rate=2e-3, sparsity=SPARSITY)
 LICENSE = "Apache-2.0"
-DATA = "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI, CC BY 4.0, via scikit-learn"
+DATA = "Optical Recognition of Handwritten Digits, E. Alpaydin, UCI, via scikit-learn"
 
 
 class Digits(NamedTuple):

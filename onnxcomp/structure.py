@@ -27,9 +27,9 @@ class Structure:
     def __str__(self) -> str:
         parts = [self.pattern]
         if self.distinct is not None and self.size > _CODEBOOK:
-            parts.append(f"{self.distinct} values")
+            parts.append(_several(self.distinct, "value"))
         if self.dead_outputs:
-            parts.append(f"{self.dead_outputs} dead outputs")
+            parts.append(_several(self.dead_outputs, "dead output"))
         return ", ".join(parts)
 
 
@@ -60,3 +60,7 @@ def _pattern(nonzero: NDArray[np.bool_], count: int) -> str:
         if 0 < most <= _WINDOW // 2 and count >= 0.9 * most * kept.size:
             return f"{most}:16"
     return "unstructured"
+
+
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

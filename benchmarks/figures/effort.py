@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from zoo.weights import own_sparsity
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -25,3 +27,9 @@ class Request:
     batches: tuple[int, ...] = (1, 16)
     structure: str = "unstructured"
     effort: Effort = FULL
+
+    @property
+    def zeros(self) -> tuple[float, ...]:
+        """The shares of zeros to measure: `sparsities`, or the one that n:16 has by itself."""
+        own = own_sparsity(self.structure)
+        return self.sparsities if own is None else (own,)

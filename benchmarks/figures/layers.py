@@ -7,9 +7,9 @@ import numpy as np
 
 from figures.effort import Request
 from figures.figure import Column, Figure, Row
-from figures.masks import own_sparsity, zeros
 from figures.single_conv import ConvLayer, Measured, compare, he_weight
 from onnxcomp.report.text import count
+from zoo.weights import zero_mask
 
 LAYERS = (
     ConvLayer("VGG 3x3 256@56", 256, 256, 56),
@@ -47,8 +47,7 @@ WHAT = "'speedup' is session against session, NCHW at both ends; 'by node' leave
 
 def measure(request: Request, layers: Sequence[ConvLayer] = LAYERS) -> Iterator[Figure]:
     """A figure for each sparsity and number of threads; one that says so where the structure cannot be stored."""
-    own = own_sparsity(request.structure)
-    for sparsity in request.sparsities if own is None else (own,):
+    for sparsity in request.zeros:
         for threads in request.threads:
             yield _figure(request, layers, sparsity, threads)
 
@@ -82,5 +81,5 @@ def _figure(request: Request, layers: Sequence[ConvLayer], sparsity: float, thre
 
 def _measured(layer: ConvLayer, request: Request, sparsity: float, threads: int) -> Measured:
     rng = np.random.default_rng(0)
-    mask = zeros(layer.weight_shape, sparsity, request.structure, rng)
+    mask = zero_mask(layer.weight_shape, sparsity, request.structure, rng)
     return compare(layer, he_weight(layer, mask, rng), request.structure, threads, request.effort)

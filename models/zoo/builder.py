@@ -18,7 +18,7 @@ from zoo import sample
 from zoo.graph import Attribute, GraphWriter
 from zoo.normalisation import EPSILON, BatchNorm
 from zoo.sample import Sample
-from zoo.weights import Pattern, he_weight, zero_mask
+from zoo.weights import fits, he_weight, own_sparsity, zero_mask
 
 
 class BuildError(Exception):
@@ -30,16 +30,22 @@ class Recipe:
     """How the weights are made.
 
     `sparsity` (0..1) is the share of zeros in each layer made sparse: every Conv that is neither depthwise nor the
-    first (unless `include_first`), and every Gemm if `fully_connected`. Without `batchnorm` each BatchNormalization is
-    folded into the Conv before it.
+    first (unless `include_first`), and every Gemm if `fully_connected`. The pattern n:16 has a share of its own, which
+    `sparsity` must be (BuildError), and leaves alone what has no whole windows of input channels. Without `batchnorm`
+    each BatchNormalization is folded into the Conv before it.
     """
 
     seed: int = 0
     sparsity: float = 0.0
-    pattern: Pattern = "unstructured"
+    pattern: str = "unstructured"
     include_first: bool = False
     fully_connected: bool = False
     batchnorm: bool = True
+
+    def __post_init__(self) -> None:
+        own = own_sparsity(self.pattern)
+        if own is not None and self.sparsity != own:
+            raise BuildError(f"{self.pattern} is a sparsity of {own:g}, not {self.sparsity:g}; leave --sparsity out")
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,7 @@ class Builder:
         return rng
 
     def _weight(self, shape: tuple[int, ...], rng: np.random.Generator, *, sparse: bool) -> NDArray[np.float32]:
-        sparsity = self._recipe.sparsity if sparse else 0.0
+        sparsity = self._recipe.sparsity if sparse and fits(shape, self._recipe.pattern) else 0.0
         weight = he_weight(shape, rng, zeros=sparsity)
         if sparsity > 0:
             # A stream of its own: the mask must not change the numbers drawn after it.

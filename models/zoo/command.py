@@ -12,7 +12,7 @@ from typing import NoReturn
 import onnx
 
 from zoo.builder import Builder, BuildError, Cost, Feature, Recipe
-from zoo.weights import PATTERNS
+from zoo.weights import BLOCK_HEIGHTS, is_pattern, own_sparsity
 
 LayersOf = Callable[[Builder, Feature, int], Feature]
 
@@ -46,17 +46,9 @@ def main(
     A mistake of the user's ends the program with one line on stderr and status 2.
     """
     options = _parser(default, variants or {}).parse_args(arguments)
-    recipe = Recipe(
-        seed=options.seed,
-        sparsity=options.sparsity,
-        pattern=options.pattern,
-        include_first=options.include_first,
-        fully_connected=options.fully_connected,
-        batchnorm=options.batchnorm,
-    )
     out: Path = options.out
     try:
-        model, cost = options.variant.build(recipe, image_size=options.image_size, classes=options.classes)
+        model, cost = options.variant.build(_recipe(options), image_size=options.image_size, classes=options.classes)
         out.write_bytes(model.SerializeToString(deterministic=True))
     except BuildError as error:
         sys.exit(_fail(str(error)))
@@ -65,6 +57,18 @@ def main(
     print(
         f"{out}: {options.variant.name}, {cost.parameters:,} parameters, {cost.macs:,} MACs, "
         f"{cost.zeros:,} of {cost.weights:,} weights are zero"
+    )
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    own = own_sparsity(options.pattern) or 0.0
+    return Recipe(
+        seed=options.seed,
+        sparsity=own if options.sparsity is None else options.sparsity,
+        pattern=options.pattern,
+        include_first=options.include_first,
+        fully_connected=options.fully_connected,
+        batchnorm=options.batchnorm,
     )
 
 
@@ -79,8 +83,10 @@ def _parser(default: Architecture, variants: Mapping[str, Architecture]) -> argp
     parser = _OneLineParser(description=f"Write {default.name} as ONNX, with random weights.")
     parser.add_argument("out", type=Path, metavar="OUT.onnx", help="the file to write")
     parser.add_argument("--seed", type=natural, default=0, help="of all random numbers (default 0)")
-    parser.add_argument("--sparsity", type=_share, default=0.0, help="share of zeros in a sparse layer, 0 to 1")
-    parser.add_argument("--pattern", choices=PATTERNS, default="unstructured", help="zeros alone, or in column blocks")
+    text = "share of zeros in a sparse layer, 0 to 1 (default 0, or what n:16 leaves)"
+    parser.add_argument("--sparsity", type=_share, help=text)
+    text = f"of the zeros: {', '.join(BLOCK_HEIGHTS)}, n:16 (default unstructured)"
+    parser.add_argument("--pattern", type=pattern, default="unstructured", help=text)
     parser.add_argument("--include-first", action="store_true", help="make the first Conv sparse too")
     parser.add_argument("--fully-connected", action="store_true", help="make the Gemm layers sparse too")
     parser.add_argument("--image-size", type=_positive, help=f"height and width (default {default.image_size})")
@@ -110,6 +116,13 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def pattern(text: str) -> str:
+    """An option's value that names a pattern of zeros."""
+    if not is_pattern(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(BLOCK_HEIGHTS)} and n:16 with n from 1 to 15")
+    return text
 
 
 def natural(text: str) -> int:

@@ -11,7 +11,6 @@ import pytest
 
 from figures import caffenet, layers, networks, single_conv
 from figures.effort import QUICK, Request
-from figures.masks import own_sparsity, structure, zeros
 from figures.networks import Network
 from figures.single_conv import ConvLayer
 from zoo.builder import Builder, Feature
@@ -61,9 +60,11 @@ def small_network(b: Builder, x: Feature, classes: int) -> Feature:
     return b.gemm(b.flatten(b.global_average_pool(x)), classes)
 
 
+SMALL_NETWORK = Network(Architecture("small", small_network, image_size=16, classes=10, normalised=True))
+
+
 def test_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network(Architecture("small", small_network, image_size=16, classes=10, normalised=True))
-    monkeypatch.setattr(networks, "NETWORKS", {"small": network})
+    monkeypatch.setattr(networks, "NETWORKS", {"small": SMALL_NETWORK})
     (figure,) = networks.measure("small", SMALL)
     assert figure.faults == ()
     assert [row["batch"] for row in figure.rows] == [1, 2]
@@ -72,9 +73,11 @@ def test_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float(row["int8_rel_l2"] or 0) > 0 and float(row["int8_speedup"] or 0) > 0
 
 
-def test_networks_in_a_structure_that_models_cannot_make() -> None:
-    (figure,) = networks.measure("resnet56", replace(SMALL, structure="2:16"))
-    assert figure.rows == () and "2:16: not measured" in figure.notes[0]
+def test_networks_with_a_structure_that_has_its_own_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "NETWORKS", {"small": SMALL_NETWORK})
+    (figure,) = networks.measure("small", replace(SMALL, batches=(1,), structure="2:16"))
+    assert figure.faults == ()
+    assert [row["zeros"] for row in figure.rows] == [0.875]
 
 
 def test_caffenet(shared: Path) -> None:
@@ -84,19 +87,6 @@ def test_caffenet(shared: Path) -> None:
     assert [row["layer"] for row in alone.rows] == names
     assert [row["layer"] for row in inside.rows] == [*names, "the network"]
     assert all(row["speedup"] for figure in (alone, inside) for row in figure.rows)
-
-
-@pytest.mark.parametrize("name", ["unstructured", "4x1", "16x1", "2:16", "4:16"])
-def test_zeros(name: str) -> None:
-    shape = (32, 40, 3, 3)
-    mask = zeros(shape, 0.75, structure(name), np.random.default_rng(0))
-    assert mask.shape == shape
-    kept = own_sparsity(name)
-    if kept is None:
-        assert mask.mean() == pytest.approx(0.75, abs=1e-3)
-    else:
-        assert ((~mask[:, :32]).reshape(32, 2, 16, 3, 3).sum(axis=2) == int(name[0])).all()
-        assert kept == 1 - int(name[0]) / 16
 
 
 def test_command(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from onnx import helper, numpy_helper, parser
 
 from onnxcomp.cli import main
 
-Write = Callable[[Path], None]
+Write = Callable[[Path], object]
 
 NET = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 3, 8, 8] x) => (float[N, 4, H, W] y) { y = Conv (x, w) }"""
@@ -200,13 +201,14 @@ def test_out_may_be_in(good: Path) -> None:
     assert onnx.load(good) == before
 
 
-def passes_through(model: onnx.ModelProto, tmp_path: Path) -> dict:
+def passes_through(model: onnx.ModelProto, tmp_path: Path) -> dict[str, Any]:
     source, target, report = tmp_path / "in.onnx", tmp_path / "out.onnx", tmp_path / "r.json"
     onnx.save(model, source)
     code, _, err = run("optimize", source, target, "--quiet", "--json", report)
     assert (code, err) == (0, "")
     assert onnx.load(target) == onnx.load(source)
-    return json.loads(report.read_text())
+    document: dict[str, Any] = json.loads(report.read_text())
+    return document
 
 
 def test_an_unknown_domain_passes_through(tmp_path: Path) -> None:

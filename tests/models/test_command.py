@@ -54,6 +54,15 @@ def test_options_reach_the_model(tmp_path: Path) -> None:
     assert np.count_nonzero(first) == first.size // 2
 
 
+def test_a_pattern_may_bring_its_own_zeros(tmp_path: Path) -> None:
+    outs = [tmp_path / "implied.onnx", tmp_path / "said.onnx"]
+    for out, said in zip(outs, [(), ("--sparsity", "0.875")], strict=True):
+        assert script("resnet20.py", out, "--pattern", "2:16", *said).returncode == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    metadata = {entry.key: entry.value for entry in onnx.load(outs[0]).metadata_props}
+    assert (metadata["pattern"], metadata["sparsity"]) == ("2:16", "0.875")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -63,7 +72,10 @@ def test_options_reach_the_model(tmp_path: Path) -> None:
         (["{out}", "--sparsity", "nan"], "nan is not between 0 and 1"),
         (["{out}", "--seed", "-1"], "-1 is negative"),
         (["{out}", "--classes", "0"], "0 is not at least 1"),
-        (["{out}", "--pattern", "2x2"], "2x2"),
+        (["{out}", "--pattern", "2x2"], "'2x2' is none of unstructured, 4x1, 16x1 and n:16"),
+        (["{out}", "--pattern", "0:16"], "'0:16' is none of"),
+        (["{out}", "--pattern", "16:16"], "'16:16' is none of"),
+        (["{out}", "--pattern", "2:16", "--sparsity", "0.9"], "2:16 is a sparsity of 0.875, not 0.9"),
         (["{out}", "--image-size", "3"], "the image is too small"),
     ],
 )

@@ -24,7 +24,7 @@ from squeezenet1_1 import SQUEEZENET1_1
 from vgg16 import VGG16
 from zoo.builder import Builder, BuildError, Recipe
 from zoo.command import Architecture
-from zoo.weights import PATTERNS, Pattern
+from zoo.weights import BLOCK_HEIGHTS
 
 # Parameters and multiply-adds as published with the reference implementations of these networks.
 PUBLISHED = {
@@ -158,20 +158,47 @@ def test_sparse_network_keeps_the_dense_weights() -> None:
         np.testing.assert_allclose(after[kept], 2 * before[kept], rtol=1e-5)
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", BLOCK_HEIGHTS)
 @pytest.mark.parametrize("batchnorm", [True, False])
-def test_zeros_are_exact_and_in_blocks(pattern: Pattern, batchnorm: bool) -> None:
+def test_zeros_are_exact_and_in_blocks(pattern: str, batchnorm: bool) -> None:
     model, cost = RESNET20.build(Recipe(sparsity=0.9, pattern=pattern, batchnorm=batchnorm))
     first, *others = weights(model, "Conv")
     (gemm,) = weights(model, "Gemm")
     assert np.all(first != 0)
     assert np.all(gemm != 0)
-    height = {"unstructured": 1, "4x1": 4, "16x1": 16}[pattern]
+    height = BLOCK_HEIGHTS[pattern]
     for weight in others:
         blocks = (weight == 0).reshape(-1, height, *weight.shape[1:])
         assert np.array_equal(blocks.all(axis=1), blocks.any(axis=1))
         assert np.count_nonzero(blocks[:, 0]) == round(0.9 * blocks[:, 0].size)
     assert cost.zeros == sum(np.count_nonzero(weight == 0) for weight in others)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15])
+def test_n_of_every_16_input_channels_are_kept(n: int) -> None:
+    recipe = Recipe(sparsity=1 - n / 16, pattern=f"{n}:16", include_first=True, fully_connected=True)
+    model, cost = RESNET20.build(recipe)
+    first, *convs = weights(model, "Conv")
+    assert np.all(first != 0), "three channels make no window"
+    others = [*convs, *weights(model, "Gemm")]
+    for weight in others:
+        windows = (weight != 0).reshape(len(weight), -1, 16, *weight.shape[2:])
+        assert np.all(windows.sum(axis=2) == n)
+    places = (convs[-1] != 0).reshape(-1, 16, 9).any(axis=(0, 2))
+    assert np.all(places), "a place of the window is never kept"
+    assert cost.zeros == sum(np.count_nonzero(weight == 0) for weight in others)
+
+
+def test_layers_without_whole_windows_stay_dense() -> None:
+    model, _ = MOBILENET_V2.build(Recipe(sparsity=0.75, pattern="4:16"), image_size=64)
+    for weight in list(weights(model, "Conv"))[1:]:
+        assert np.mean(weight == 0) == (0.75 if weight.shape[1] % 16 == 0 else 0)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.75, 0.9])
+def test_a_pattern_with_its_own_zeros_takes_no_other_share(sparsity: float) -> None:
+    with pytest.raises(BuildError, match=f"2:16 is a sparsity of 0.875, not {sparsity:g}"):
+        Recipe(sparsity=sparsity, pattern="2:16")
 
 
 def test_last_block_of_a_column_may_be_short() -> None:

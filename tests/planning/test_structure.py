@@ -47,6 +47,15 @@ def test_few_values_are_counted() -> None:
     assert [structure_of(weight).distinct for weight in (few, many, most)] == [3, 256, None]
     assert str(structure_of(few)) == "dense, 3 values"
     assert str(structure_of(few[:1, :2])) == "dense"
+    assert str(structure_of(np.ones((16, 64, 3, 3), np.float32))) == "dense, 1 value"
+
+
+def test_dead_outputs_are_counted() -> None:
+    weight = sparse((10, 32, 3, 3), 0.6)
+    weight[3] = 0
+    assert str(structure_of(weight)) == "unstructured, 1 dead output"
+    weight[7] = 0
+    assert str(structure_of(weight)) == "unstructured, 2 dead outputs"
 
 
 def test_figures() -> None:

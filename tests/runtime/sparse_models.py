@@ -96,8 +96,13 @@ def sparse_model(case: Case) -> ModelProto:
     return model
 
 
+def dense_model(case: Case) -> ModelProto:
+    """The case as ONNX Runtime's own Conv, epilogue aside."""
+    return _dense_model(case, case.weight, case.bias)
+
+
 def dense_output(case: Case) -> Array:
-    """What ONNX Runtime's own Conv makes of the case, epilogue aside."""
+    """What `dense_model` makes of the case."""
     return _convolve(case, case.x, case.weight, case.bias)
 
 
@@ -118,12 +123,16 @@ def run(model: ModelProto, feed: dict[str, Array], library: bool = True) -> Arra
 
 
 def _convolve(case: Case, x: Array, weight: Array, bias: Array) -> Array:
-    node = helper.make_node("Conv", ["X", "W", "B"], ["Y"], **case.attributes)
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    model = _model(case, [node], {"W": weight, "B": bias})
+    model = _dense_model(case, weight, bias)
     output: Array = ort.InferenceSession(model.SerializeToString(), options).run(None, {"X": x})[0]
     return output
+
+
+def _dense_model(case: Case, weight: Array, bias: Array) -> ModelProto:
+    node = helper.make_node("Conv", ["X", "W", "B"], ["Y"], **case.attributes)
+    return _model(case, [node], {"W": weight, "B": bias})
 
 
 def _model(case: Case, nodes: list[onnx.NodeProto], initializers: dict[str, NDArray[Any]]) -> ModelProto:

@@ -14,14 +14,16 @@ struct Dimension {
   int64_t size;
   std::string name;
 
+  static Dimension unknown() { return {-1, ""}; }
+
   bool known() const { return size >= 0 || !name.empty(); }
 };
 
 // Of input `index`; empty where its rank is not known.
 std::vector<Dimension> input_dimensions(const OrtApi& api, OrtShapeInferContext* context, size_t index);
 
-// Says that the output is float32 of dimensions `y`; nothing where one of them is not known, as the ABI has no way to say
-// "some size".
+// Says that the output is float32 of dimensions `y`. One of which nothing is known gets a name that no other has, as the
+// ABI has no way to say "some size".
 void set_output_dimensions(const OrtApi& api, OrtShapeInferContext* context, const std::vector<Dimension>& y);
 
 }  // namespace onnxcomp

@@ -21,7 +21,7 @@ std::string output_name(const ConvAttributes& conv, size_t axis, const std::stri
 
 Dimension output_dimension(const ConvAttributes& conv, size_t axis, const Dimension& input) {
   if (input.size >= 0) return {conv.extent(axis, input.size).outputs, ""};
-  if (input.name.empty()) return input;
+  if (!input.known()) return input;
   return {-1, output_name(conv, axis, input.name)};
 }
 
@@ -29,8 +29,9 @@ Dimension output_dimension(const ConvAttributes& conv, size_t axis, const Dimens
 
 void infer_sparse_conv_shape(const OrtApi& api, OrtShapeInferContext* context) {
   const auto conv = ConvAttributes::read(ShapeInferenceAttributes(api, context));
-  const std::vector<Dimension> x = input_dimensions(api, context, 0);
-  if (x.size() != conv.weight_shape.size()) return;
+  std::vector<Dimension> x = input_dimensions(api, context, 0);
+  if (x.empty()) x.assign(conv.weight_shape.size(), Dimension::unknown());
+  if (x.size() != conv.weight_shape.size()) return;  // refused when the node runs
   std::vector<Dimension> y = {x[0], {conv.weight_shape[0], ""}};
   for (size_t i = 0; i < conv.axes.size(); ++i) y.push_back(output_dimension(conv, i, x[2 + i]));
   set_output_dimensions(api, context, y);

@@ -5,8 +5,8 @@
 
 namespace onnxcomp {
 
-// Sets Y's shape from X's and the attributes; symbolic dimensions become expressions in X's names. Leaves Y unknown
-// where X's rank, or a dimension's name, is. Throws Error on attributes that make no convolution.
+// Sets Y's shape from X's and the attributes; symbolic dimensions become expressions in X's names. Y's rank and channels
+// follow from the weight, whatever is known of X. Throws Error on attributes that make no convolution.
 void infer_sparse_conv_shape(const OrtApi& api, OrtShapeInferContext* context);
 
 }  // namespace onnxcomp
