@@ -15,6 +15,9 @@ struct Avx2 {
   static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
+  static void load_every(const float* from, int64_t stride, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];
+  }
   static Vector load_four(const float* from) {
     return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(from));
   }
@@ -124,7 +127,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 
 const Kernel avx2_kernel = {
     "avx2",     Avx2::kLanes, Avx2::kAccumulators, kChunk,       ONNXCOMP_MULTIPLY_TABLE(Avx2),
-    copy<Avx2>, gather,       shift,               scatter,      finish<Avx2>,
+    copy<Avx2>, subsample<Avx2>, gather,       shift,               scatter,      finish<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -15,6 +15,21 @@ struct Avx512 {
   static Vector load(const void* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm512_set1_ps(*from); }
+  // to[i] = from[i * stride]; what follows in the last vector is zero.
+  static void load_every(const float* from, int64_t stride, int64_t count, float* to) {
+    if (stride != 2) {
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];
+      return;
+    }
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const int64_t floats = 2 * (count - i) - 1;  // that may be read
+      const uint32_t inside = floats < 32 ? (1u << floats) - 1 : ~0u;
+      const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside), from + 2 * i);
+      const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside >> 16), from + 2 * i + kLanes);
+      store(to + i, _mm512_permutex2var_ps(low, even, high));
+    }
+  }
   static Vector load_four(const float* from) { return _mm512_broadcast_f32x4(_mm_loadu_ps(from)); }
   template <int I>
   static Vector repeat(Vector four) {
@@ -278,7 +293,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 
 const Kernel avx512_kernel = {
     "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512),
-    copy<Avx512>, gather, shift, scatter, finish<Avx512>,
+    copy<Avx512>, subsample<Avx512>, gather, shift, scatter, finish<Avx512>,
 };
 
 }  // namespace onnxcomp::sparse_conv

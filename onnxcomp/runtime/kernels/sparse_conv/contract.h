@@ -103,6 +103,20 @@ using CopyFn = void (*)(const Copy&, const float* from, float* vectors) noexcept
 
 enum class Activation { none, relu, clip, leaky_relu, sigmoid, hard_swish, silu };
 
+// The pixels of a strided 1x1 convolution: `count` of them, row by row, from the one in `column` of the row at `from`.
+struct Subsample {
+  int64_t planes;
+  int64_t plane;   // floats from one plane to the next
+  int64_t row;     // floats from one row wanted to the next
+  int64_t stride;  // floats from one pixel wanted to the next
+  int64_t width;   // pixels wanted of a row
+  int64_t column;
+  int64_t count;
+  int64_t pitch;  // floats from one plane's vectors to the next. What follows the last pixel, up to a vector's length,
+                  // is overwritten
+};
+using SubsampleFn = void (*)(const Subsample&, const float* from, float* vectors) noexcept;
+
 // The last stage: y = activation(y + residual) for `count` floats, a multiple of L, aligned to 4L bytes. `residual` may
 // be null. `low` and `high` are Relu's and Clip's bounds.
 struct Finish {
@@ -120,6 +134,7 @@ struct Kernel {
   int chunk;         // the most columns a LaneChunk may have
   MultiplyFn multiply[kMaxMajor][kMaxMinor];
   CopyFn copy;
+  SubsampleFn subsample;
   GatherFn gather;
   ShiftFn shift;
   ScatterFn scatter;

@@ -43,15 +43,21 @@ MapSize input_size(const Plan& plan) {
 void PixelPlacement::move_to(int64_t tile) {
   layout_ = &plan_.layout(0, tile);
   begin_ = plan_.x.begin(tile) * kernel_.lanes;
-  count_ = std::min(layout_->minor * kernel_.lanes, plane_ - begin_);
+  count_ = std::min(layout_->minor * kernel_.lanes, shape_.output_plane() - begin_);
 }
 
 void PixelPlacement::load_input(const float* planes, int64_t count, float* vectors) const {
-  kernel_.copy({count, count_, plane_}, planes + begin_, vectors);
+  const int64_t plane = shape_.input_plane();
+  if (shape_.pointwise()) return kernel_.copy({count, count_, plane}, planes + begin_, vectors);
+  const int64_t width = shape_.x.output;
+  const int64_t row = shape_.y.stride * shape_.x.input;
+  const int64_t pitch = layout_->minor * kernel_.lanes;
+  kernel_.subsample({count, plane, row, shape_.x.stride, width, begin_ % width, count_, pitch},
+                    planes + begin_ / width * row, vectors);
 }
 
 void PixelPlacement::load_output(const float* plane, float* vectors) const {
-  kernel_.copy({1, count_, plane_}, plane + begin_, vectors);
+  kernel_.copy({1, count_, 0}, plane + begin_, vectors);
 }
 
 size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {

@@ -17,7 +17,7 @@ class PixelPlacement {
  public:
   static size_t workspace_bytes(const Kernel&, const Plan&) { return 0; }
   PixelPlacement(const Kernel& kernel, const ConvShape& shape, const Plan& plan, Workspace&)
-      : kernel_(kernel), plane_(shape.output_plane()), plan_(plan) {}
+      : kernel_(kernel), shape_(shape), plan_(plan) {}
 
   void move_to(int64_t tile);
   const TileLayout& layout() const { return *layout_; }
@@ -35,7 +35,7 @@ class PixelPlacement {
 
  private:
   const Kernel& kernel_;
-  int64_t plane_;
+  const ConvShape& shape_;
   const Plan& plan_;
   const TileLayout* layout_ = nullptr;
   int64_t begin_ = 0;

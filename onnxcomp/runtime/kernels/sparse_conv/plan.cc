@@ -27,6 +27,7 @@ constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an inpu
 constexpr double kPerShiftedVector = 3.0;
 constexpr double kPerScatteredChunk = 32.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
+constexpr double kPerSubsampledVector = 8.0;
 // More for each product, times the share of L1 that the scratch takes beyond kComfortable: others use L1 as well.
 constexpr double kPerProductOutsideL1 = 0.41;
 constexpr double kComfortable = 0.8;
@@ -156,7 +157,7 @@ std::vector<uint16_t> locate_inputs(const BlockedCsr& weight, int64_t channel_un
 bool may_stay_in_place(const Kernel& kernel, const ConvShape& shape, int64_t vectors) {
   constexpr int64_t kSets = 64;
   const int64_t plane = shape.input_plane();
-  return plane % kernel.lanes == 0 && std::gcd(plane * 4 / kLineBytes, kSets) <= 2 * vectors;
+  return shape.pointwise() && plane % kernel.lanes == 0 && std::gcd(plane * 4 / kLineBytes, kSets) <= 2 * vectors;
 }
 
 Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
@@ -165,7 +166,8 @@ Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, int64_t nonz
   for (int64_t largest = 1; largest <= std::min<int64_t>(kernel.accumulators, kMaxMinor); ++largest) {
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
-    c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : c.channel_vectors * kPerCopiedVector;
+    const double copied = c.channel_vectors * (shape.pointwise() ? kPerCopiedVector : kPerSubsampledVector);
+    c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : copied;
     c.block = block.value_or(fitting_block(shape.weight, c.channel_vectors * kernel.lanes * 4));
     c.cycles = predict(kernel, shape, nonzeros, c);
     if (best.block == 0 || c.cycles < best.cycles) best = c;
@@ -224,7 +226,7 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
 }
 
 Candidate best_cut(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
-  return shape.pointwise() ? best_pixels(kernel, shape, nonzeros, block)
+  return shape.single_pixel() ? best_pixels(kernel, shape, nonzeros, block)
                            : best_lanes(kernel, shape, nonzeros, block);
 }
 
@@ -252,7 +254,7 @@ int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonze
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight) {
   const auto nonzeros = static_cast<int64_t>(weight.value.size());
   const Candidate c = best_cut(kernel, shape, nonzeros, weight.block);
-  Plan plan{shape.pointwise(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
+  Plan plan{shape.single_pixel(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
             {}, {}, false, {}};
   for (int smaller_y = 0; smaller_y < 2; ++smaller_y) {
     for (int smaller_x = 0; smaller_x < 2; ++smaller_x) {

@@ -19,6 +19,9 @@ struct Portable {
   }
   static void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
   static Vector broadcast(const float* from) { return Vector{*from, *from, *from, *from}; }
+  static void load_every(const float* from, int64_t stride, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];
+  }
   static Vector load_four(const float* from) { return load(from); }
   template <int I>
   static Vector repeat(Vector four) {
@@ -72,7 +75,7 @@ void shift(const LaneShift& s, float* vectors) noexcept {
 
 const Kernel portable_kernel = {
     "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
-    copy<Portable>, gather, shift, scatter, finish<Portable>,
+    copy<Portable>, subsample<Portable>, gather, shift, scatter, finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -64,7 +64,8 @@ bool Run::run(int64_t task) const noexcept {
 template <class Placement>
 bool Run::run_tiles(int64_t task) const noexcept {
   const int64_t tile_floats = plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest
-  const int64_t input_floats = in_place_ ? 0 : plan_.block * plan_.channel_vectors * kernel_.lanes;
+  // One vector more: subsampled rows end anywhere in a vector, and are stored whole.
+  const int64_t input_floats = in_place_ ? 0 : (plan_.block * plan_.channel_vectors + 1) * kernel_.lanes;
   const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +

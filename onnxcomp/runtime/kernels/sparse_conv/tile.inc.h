@@ -165,6 +165,21 @@ void copy(const Copy& c, const float* from, float* vectors) noexcept {
   }
 }
 
+template <class Isa>
+void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
+  for (int64_t plane = 0; plane < s.planes; ++plane) {
+    const float* row = from + plane * s.plane;
+    float* to = vectors + plane * s.pitch;
+    int64_t column = s.column;
+    for (int64_t left = s.count; left > 0; row += s.row, column = 0) {
+      const int64_t count = left < s.width - column ? left : s.width - column;
+      Isa::load_every(row + column * s.stride, s.stride, count, to);
+      to += count;
+      left -= count;
+    }
+  }
+}
+
 // e^x with a relative error of about 1e-7; infinity from 88.7 up, 1e-38 from -87 down.
 //
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2: the Taylor series of e^r is cut where its next term,
