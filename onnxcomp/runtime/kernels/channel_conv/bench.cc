@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <cmath>
+#include <string>
 
 #include "cpu.h"
 #include "kernels/channel_conv/dispatch.h"
@@ -95,16 +96,20 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
 }  // namespace
 }  // namespace onnxcomp::channel_conv
 
-// bench [density [n]]: the share of blocks kept, 0.1 where it is not given, and the n of n:16, 2 likewise.
+// bench [density [n [name]]]: the share of blocks kept, 0.1 where it is not given; the n of n:16, 2 likewise; part of
+// the wanted structure's and layers' names, as in "16x1 1x1".
 int main(int count, char** arguments) {
   using namespace onnxcomp;
   const double density = count > 1 ? std::atof(arguments[1]) : 0.1;
   const int64_t kept = count > 2 ? std::atoi(arguments[2]) : 2;
+  const std::string name = count > 3 ? arguments[3] : "";
   const channel_conv::Kernel* kernel = channel_conv::kernel_for(detected_isa());
   if (kernel == nullptr) return 0;
   for (const std::optional<int64_t> n : {std::optional<int64_t>{}, {kept}}) {
-    for (const channel_conv::Layer& layer : channel_conv::layers())
+    for (const channel_conv::Layer& layer : channel_conv::layers()) {
+      if ((std::string(n ? "n:16 " : "16x1 ") + layer.name).find(name) == std::string::npos) continue;
       channel_conv::bench(*kernel, sparse_conv::kernel_for(detected_isa()), layer, density, n);
+    }
   }
   return 0;
 }

@@ -102,9 +102,10 @@ std::vector<int32_t> offsets(const Plan& plan, const Weight& weight, const Axis&
     }
   } else {
     for (int64_t window = 0; window < plan.block; ++window) {
-      for (int64_t tap = 0; tap < taps; ++tap) offset.push_back(at(window, tap));
+      for (int64_t tap = 0; tap < taps; ++tap) offset.insert(offset.end(), weight.windows()->kept, at(window, tap));
     }
   }
+  offset.resize(offset.size() + kSpareOffsets);
   return offset;
 }
 

@@ -27,7 +27,7 @@ struct Plan {
   int64_t window;  // vectors of a window in the scratch
   std::vector<int64_t> row;      // input row of each row of the scratch, relative to the strip's origin
   std::vector<LaneChunk> chunk;  // its columns
-  std::vector<int32_t> offset;   // of entries in blocks, or of [block][taps] windows: bytes from a block's first window
+  std::vector<int32_t> offset;   // of entries in blocks, or of [block][taps][n] in windows: bytes from a block's first
 
   int64_t tiles() const { return tile_y.parts * tile_x.parts; }
   int64_t strips() const { return strip_y.parts * strip_x.parts; }

@@ -155,10 +155,10 @@ void Run::multiply(const Unit& unit, const Place& tile, int64_t block, int64_t r
   } else {
     const ChannelWindows& w = *weight_.windows();
     const int64_t first = block * plan_.block;
-    const int64_t count = std::min(plan_.block, w.windows - first) * w.shape.taps;
+    const int64_t count = std::min(plan_.block, w.windows - first) * w.shape.taps * w.kept;
     const int64_t at = w.first(unit.group, row, first);
     kernel_.windows[tile.major - 1][tile.minor - 1](
-        {count, w.kept, plan_.offset.data(), w.value.data() + at, w.place.data() + at}, sums);
+        {count, plan_.offset.data(), w.value.data() + at, w.place.data() + at}, sums);
   }
 }
 
