@@ -146,20 +146,16 @@ void SparseConv::run(OrtKernelContext* context) const {
   const auto prepared = prepare(shape);
   const sparse_conv::Tensors tensors = {static_cast<const float*>(x.data), static_cast<const float*>(bias.data),
                                         static_cast<const float*>(z.data), static_cast<float*>(y.data)};
-  if (const auto* plan = std::get_if<channel_conv::Plan>(&prepared->plan)) {
-    if (plan->pixels) {
-      const ChannelBlocks& blocks = *channel_weight_->blocks();
-      const channel_conv::PixelRun run(*channel_kernel_, kernel_->finish, blocks, shape, *plan, finish_, tensors);
-      execute(api_, context, run);
-      return;
-    }
-    const channel_conv::Run run(*channel_kernel_, kernel_->finish, *channel_weight_, shape, *plan, finish_, tensors);
-    execute(api_, context, run);
-    return;
-  }
-  const auto& plan = std::get<sparse_conv::Plan>(prepared->plan);
-  const sparse_conv::Run run(*kernel_, weight_, shape, plan, finish_, tensors, threads_.expected());
-  threads_.record(execute(api_, context, run));
+  const int64_t threads = threads_.expected();
+  const auto go = [&](const auto& run) { threads_.record(execute(api_, context, run)); };
+  if (const auto* plan = std::get_if<sparse_conv::Plan>(&prepared->plan))
+    return go(sparse_conv::Run(*kernel_, weight_, shape, *plan, finish_, tensors, threads));
+  const auto& plan = std::get<channel_conv::Plan>(prepared->plan);
+  const channel_conv::Weight& weight = *channel_weight_;
+  if (plan.pixels)
+    return go(channel_conv::PixelRun(*channel_kernel_, kernel_->finish, *weight.blocks(), shape, plan, finish_, tensors,
+                                     threads));
+  go(channel_conv::Run(*channel_kernel_, kernel_->finish, weight, shape, plan, finish_, tensors, threads));
 }
 
 std::shared_ptr<const SparseConv::Prepared> SparseConv::prepare(const ConvShape& shape) const {

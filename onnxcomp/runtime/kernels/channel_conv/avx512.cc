@@ -169,22 +169,60 @@ constexpr WindowsFn windows() {
   }
 }
 
-void pixels(const Pixels& p) noexcept {
-  __m512 sum[L];
-#pragma GCC unroll 16
-  for (int o = 0; o < L; ++o) sum[o] = _mm512_set1_ps(p.bias[o]);
-  for (int64_t i = 0; i < p.count; ++i) {
-    const __m512 x = _mm512_maskz_loadu_ps(p.mask, p.x + p.channel[i] * p.x_stride);
-    const float* value = p.value + i * L;
-#pragma GCC unroll 16
-    for (int o = 0; o < L; ++o) sum[o] = _mm512_fmadd_ps(_mm512_set1_ps(value[o]), x, sum[o]);
-  }
+// V vectors of pixels, of `Outputs` output channels at a time. More than one vector share the load of a value: then FMAs
+// are what bounds this, no longer loads.
+template <int V, int Outputs>
+void pixels_of(const Pixels& p) noexcept {
   const __m512 low = _mm512_set1_ps(p.low);
   const __m512 high = _mm512_set1_ps(p.high);
+  for (int first = 0; first < L; first += Outputs) {
+    __m512 sum[Outputs][V];
 #pragma GCC unroll 16
-  for (int o = 0; o < L; ++o) {
-    const __m512 clamped = _mm512_min_ps(high, _mm512_max_ps(low, sum[o]));
-    _mm512_mask_storeu_ps(p.y + o * p.y_stride, p.mask, p.clamp ? clamped : sum[o]);
+    for (int o = 0; o < Outputs; ++o) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[o][v] = _mm512_set1_ps(p.bias[first + o]);
+    }
+    const float* value = p.value + first;
+    uint32_t next = p.channel[0];
+    for (int64_t i = 0; i < p.count; ++i, value += L) {
+      const float* from = p.x + next * p.x_stride;
+      next = p.channel[i + 1];
+      asm volatile("" : "+r"(next) : : "memory");
+      __m512 x[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        x[v] = v + 1 < V ? _mm512_loadu_ps(from + v * L) : _mm512_maskz_loadu_ps(p.mask, from + v * L);
+#pragma GCC unroll 16
+      for (int o = 0; o < Outputs; ++o) {
+        const __m512 repeated = _mm512_set1_ps(value[o]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[o][v] = _mm512_fmadd_ps(repeated, x[v], sum[o][v]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int o = 0; o < Outputs; ++o) {
+      float* const to = p.y + (first + o) * p.y_stride;
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) {
+        if (p.clamp) sum[o][v] = _mm512_min_ps(high, _mm512_max_ps(low, sum[o][v]));
+        if (v + 1 < V) {
+          _mm512_storeu_ps(to + v * L, sum[o][v]);
+        } else {
+          _mm512_mask_storeu_ps(to + v * L, p.mask, sum[o][v]);
+        }
+      }
+    }
+  }
+}
+
+void pixels(const Pixels& p) noexcept {
+  switch (p.vectors) {
+    case 1:
+      return pixels_of<1, 16>(p);
+    case 2:
+      return pixels_of<2, 8>(p);
+    default:
+      return pixels_of<3, 8>(p);
   }
 }
 

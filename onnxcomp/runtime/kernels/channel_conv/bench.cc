@@ -83,8 +83,8 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   const Plan plan = make_plan(p.shape, weight);
   const double us =
       plan.pixels
-          ? median_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors))
-          : median_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors));
+          ? median_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors, 1))
+          : median_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors, 1));
   const double gflop = 2e-9 * nonzeros * static_cast<double>(p.shape.output_plane());
   std::printf("%-7s %-5s %-20s %9.1f us %6.0f GFLOP/s, error %.1g  ", kernel.name, kept ? "n:16" : "16x1", layer.name,
               us, gflop / us * 1e6, worst_error(p, data));

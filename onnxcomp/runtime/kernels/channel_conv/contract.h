@@ -54,20 +54,22 @@ struct Windows {
 };
 using WindowsFn = void (*)(const Windows&, const Sums&) noexcept;
 
-// A 1x1 convolution of stride 1 needs no scratch: up to 16 pixels of each of 16 output channels, where they lie. Pixels
-// are the lanes here, and the values of an entry serve 16 vectors of sums.
+// A 1x1 convolution of stride 1 needs no scratch: up to three vectors of 16 successive pixels of each of 16 output
+// channels, where they lie. Pixels are the lanes here, and the values of an entry serve all vectors of sums.
 //
 //   y[o * y_stride + pixel] = clamp(bias[o] + sum over i of value[i][o] * x[channel[i] * x_stride + pixel])
+constexpr int kPixelVectors = 3;
 struct Pixels {
+  int64_t vectors;  // 1 to kPixelVectors
+  uint16_t mask;    // which pixels of the last vector there are
   int64_t count;
-  const uint32_t* channel;  // [count]
+  const uint32_t* channel;  // [count + kSpareOffsets]
   const float* value;       // [count][16], aligned to 64 bytes
   const float* bias;        // [16]
   const float* x;
   int64_t x_stride;  // floats
   float* y;
   int64_t y_stride;  // floats
-  uint16_t mask;     // which pixels there are
   bool clamp;        // into low..high; NaN stays NaN
   float low;
   float high;

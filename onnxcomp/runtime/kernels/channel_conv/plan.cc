@@ -20,6 +20,8 @@ constexpr double kPerPlacePixel = 0.75;   // a permutation and an FMA
 constexpr double kPerEntry = 3.0;        // its values and where its input is
 constexpr double kLeastPerEntry = 4.0;   // however small the tile
 constexpr double kPerSum = 0.5;          // in and out, for each block of input channels
+constexpr double kPerPixelProduct = 0.52;  // pixels as lanes: an FMA, now and then a broadcast
+constexpr double kPerPixelVector = 3.0;   // a sum begun, finished and stored
 constexpr double kPerScatter = 70.0;     // up to 16 pixels of 16 channels transposed and stored
 constexpr double kPerGather = 50.0;      // the same on the way in
 
@@ -65,6 +67,17 @@ Tiling best_tiling(const ConvShape& shape, const Work& work) {
     }
   }
   return *best;
+}
+
+// Of a weight in blocks that is run pixel by pixel.
+double pixel_cycles(const ConvShape& shape, const Work& work) {
+  const WeightShape& w = shape.weight;
+  const auto vectors = static_cast<double>(w.groups * w.outputs * pixel_vectors(shape).length);
+  return vectors * (work.entries * kPerPixelProduct + kPerPixelVector);
+}
+
+bool prefers_pixels(const ConvShape& shape, const Work& work, const Tiling& tiling) {
+  return shape.pointwise() && pixel_cycles(shape, work) < tiling.cycles;
 }
 
 // The positions of the largest strip.
@@ -122,19 +135,22 @@ Work work_of(const Weight& weight) {
   return {static_cast<double>(windows.windows * windows.shape.taps * windows.kept), kPerPlacePixel};
 }
 
-bool prefers_pixels(const ConvShape& shape) {
-  const int64_t plane = shape.output_plane();
-  return shape.pointwise() && plane * 10 >= divide_up(plane, kChannels) * kChannels * 9;
+Split pixel_vectors(const ConvShape& shape) {
+  const int64_t vectors = divide_up(shape.output_plane(), kChannels);
+  return {vectors, divide_up(vectors, kPixelVectors)};
 }
 
 int64_t choose_block(const ConvShape& shape, const Work& work) {
-  return prefers_pixels(shape) ? divide_up(shape.weight.channels, kChannels) : best_tiling(shape, work).block;
+  const Tiling best = best_tiling(shape, work);
+  return prefers_pixels(shape, work, best) ? divide_up(shape.weight.channels, kChannels) : best.block;
 }
 
 Plan make_plan(const ConvShape& shape, const Weight& weight) {
-  const Tiling best = best_tiling(shape, work_of(weight));
-  const bool pixels = weight.blocks() != nullptr && weight.blocks()->blocks == 1 && prefers_pixels(shape);
-  Plan plan{pixels, best.y, best.x, {}, {}, best.block, best.cycles, 0, 0, {}, {}, {}};
+  const Work work = work_of(weight);
+  const Tiling best = best_tiling(shape, work);
+  const bool pixels =
+      weight.blocks() != nullptr && weight.blocks()->blocks == 1 && prefers_pixels(shape, work, best);
+  Plan plan{pixels, best.y, best.x, {}, {}, best.block, pixels ? pixel_cycles(shape, work) : best.cycles, 0, 0, {}, {}, {}};
   if (weight.blocks() != nullptr) plan.block = weight.blocks()->block;
   cut_strips(plan, shape);
   const Axis y(shape.y, positions(plan.strip_y, plan.tile_y));

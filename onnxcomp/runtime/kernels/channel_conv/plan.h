@@ -42,8 +42,8 @@ Work work_of(const Weight& weight);
 // The same for a weight in blocks that is still to be packed.
 Work work_of_blocks(const WeightShape& shape, int64_t kept);
 
-// Whether a weight in blocks is to run pixel by pixel: a 1x1 convolution on maps that fill vectors of 16 pixels well.
-bool prefers_pixels(const ConvShape& shape);
+// The vectors of 16 pixels of a map that is run pixel by pixel, in parts that the kernel takes at once.
+Split pixel_vectors(const ConvShape& shape);
 
 // How many windows of input channels to pack into a block.
 int64_t choose_block(const ConvShape& shape, const Work& work);
