@@ -51,16 +51,26 @@ bool same_map(const ConvShape& a, const ConvShape& b) {
   return a.y.input == b.y.input && a.x.input == b.x.input;  // the rest follows from the node
 }
 
+// Whether a weight that keeps n of 16 is to run in windows, rather than element by element: a permutation beside each
+// FMA has to be worth what it saves on small maps.
+bool prefers_windows(const sparse_conv::Kernel& kernel, const StoredWeight& stored, const ConvShape& expected) {
+  const WeightShape& shape = expected.weight;
+  // With few channels most of a vector would be padding.
+  if (stored.kept == 0 || shape.outputs < kChannels / 2 || shape.channels < kChannels / 2) return false;
+  return channel_conv::predict_cycles(expected, channel_conv::work_of_windows(shape, stored.kept)) <
+         sparse_conv::predict_cycles(kernel, expected, stored.elements.count);
+}
+
 // The weight for the kernels that have output channels for lanes, where it has a structure that they are made for.
-std::optional<channel_conv::Weight> pack_channels(const StoredWeight& stored, const ConvShape& expected) {
+std::optional<channel_conv::Weight> pack_channels(const sparse_conv::Kernel& kernel, const StoredWeight& stored,
+                                                  const ConvShape& expected) {
   const WeightShape& shape = expected.weight;
   if (stored.blocks && stored.blocks->height == kChannels) {
     const int64_t block =
         channel_conv::choose_block(expected, channel_conv::work_of_blocks(shape, stored.blocks->kept()));
     return channel_conv::Weight(pack_channel_blocks(*stored.blocks, shape, block));
   }
-  // With few channels most of a vector would be padding.
-  if (stored.kept > 0 && shape.outputs >= kChannels / 2 && shape.channels >= kChannels / 2)
+  if (prefers_windows(kernel, stored, expected))
     return channel_conv::Weight(pack_channel_windows(stored.elements, shape, stored.kept));
   return std::nullopt;
 }
@@ -108,7 +118,7 @@ void SparseConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   channel_kernel_ = channel_conv::kernel_for(chosen_isa());
   const StoredWeight stored = read_stored_weight(api, info, conv_, form_.blocks);
   const ConvShape expected = conv_shape(conv_, 1, expected_sizes(conv_, ort::declared_input_shape(api, info, kX)));
-  if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(stored, expected);
+  if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(*kernel_, stored, expected);
   if (channel_weight_) return;
   const OwnedBitmap expanded = stored.blocks ? expand(*stored.blocks) : OwnedBitmap{};
   const Bitmap bitmap = stored.blocks ? expanded.bitmap() : stored.elements;

@@ -77,7 +77,8 @@ struct Tile {
     }
   }
 
-  // As assembly since GCC 12 otherwise permutes all pixels before it adds any, which takes more registers than there are.
+  // As assembly since GCC 12 otherwise permutes all pixels before it adds any, which takes more registers than there
+  // are.
   static inline __attribute__((always_inline)) void add_window(__m512 (&sum)[A][B], const char* pixel, int64_t pitch,
                                                                __m512 value, __m512i place) {
 #pragma GCC unroll 4
@@ -169,8 +170,8 @@ constexpr WindowsFn windows() {
   }
 }
 
-// V vectors of pixels, of `Outputs` output channels at a time. More than one vector share the load of a value: then FMAs
-// are what bounds this, no longer loads.
+// V vectors of pixels, of `Outputs` output channels at a time. Vectors share the load of a value: with more than one,
+// FMAs are what bounds this, no longer loads.
 template <int V, int Outputs>
 void pixels_of(const Pixels& p) noexcept {
   const __m512 low = _mm512_set1_ps(p.low);
@@ -187,7 +188,12 @@ void pixels_of(const Pixels& p) noexcept {
     for (int64_t i = 0; i < p.count; ++i, value += L) {
       const float* from = p.x + next * p.x_stride;
       next = p.channel[i + 1];
-      asm volatile("" : "+r"(next) : : "memory");
+      asm volatile("" : "+r"(next) : : "memory");  // as in Tile
+      if (first == 0) {
+        // The next part of the map: each channel's lies on a page of its own, where no hardware prefetcher finds it.
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) _mm_prefetch(from + (V + v) * L, _MM_HINT_T1);
+      }
       __m512 x[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v)

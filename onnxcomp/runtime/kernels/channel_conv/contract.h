@@ -63,7 +63,7 @@ struct Pixels {
   int64_t vectors;  // 1 to kPixelVectors
   uint16_t mask;    // which pixels of the last vector there are
   int64_t count;
-  const uint32_t* channel;  // [count + kSpareOffsets]
+  const uint32_t* channel;  // [count + 1]
   const float* value;       // [count][16], aligned to 64 bytes
   const float* bias;        // [16]
   const float* x;

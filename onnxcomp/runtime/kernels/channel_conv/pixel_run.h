@@ -12,8 +12,8 @@ namespace onnxcomp::channel_conv {
 
 class PixelRun {
  public:
-  // Keeps references to `weight` and `shape`. The plan must be for them, and say `pixels`; `finish_fn` is for vectors
-  // of 16 floats; the work is cut up for `threads`.
+  // Keeps references to `weight` and `shape`. The plan must be for them, the convolution 1x1 of stride 1 and its
+  // weight in one block of input channels; `finish_fn` is for vectors of 16 floats. The work is cut up for `threads`.
   PixelRun(const Kernel& kernel, sparse_conv::FinishFn finish_fn, const ChannelBlocks& weight, const ConvShape& shape,
            const Plan& plan, const sparse_conv::Finish& finish, const sparse_conv::Tensors& tensors,
            int64_t threads);

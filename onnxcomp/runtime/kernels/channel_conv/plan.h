@@ -39,8 +39,12 @@ struct Work {
   double cycles;   // of an entry, beside what it takes to begin one
 };
 Work work_of(const Weight& weight);
-// The same for a weight in blocks that is still to be packed.
+// The same for a weight that is still to be packed: with so many blocks, or n of 16.
 Work work_of_blocks(const WeightShape& shape, int64_t kept);
+Work work_of_windows(const WeightShape& shape, int64_t kept);
+
+// Cycles of the cheapest tiles, for one image and all groups.
+double predict_cycles(const ConvShape& shape, const Work& work);
 
 // The vectors of 16 pixels of a map that is run pixel by pixel, in parts that the kernel takes at once.
 Split pixel_vectors(const ConvShape& shape);
