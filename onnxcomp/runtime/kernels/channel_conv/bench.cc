@@ -89,9 +89,9 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   std::printf("%-7s %-5s %-20s %9.1f us %6.0f GFLOP/s, error %.1g  ", kernel.name, kept ? "n:16" : "16x1", layer.name,
               us, gflop / us * 1e6, worst_error(p, data));
   std::printf("%dx%d tile, %dx%d strips, block %d, predicted %.1f, element by element %.1f\n",
-              static_cast<int>(plan.tile_y.size(0)),
-              static_cast<int>(plan.tile_x.size(0)), static_cast<int>(plan.strip_y.parts),
-              static_cast<int>(plan.strip_x.parts), static_cast<int>(plan.block), plan.cycles / 4.2e3,
+              static_cast<int>(plan.tile_y.size(0)), static_cast<int>(plan.tile_x.size(0)),
+              static_cast<int>(plan.strip_y.parts), static_cast<int>(plan.strip_x.parts),
+              static_cast<int>(plan.block), plan.cycles / 4.2e3,
               sparse_conv::predict_cycles(finisher, p.shape, static_cast<int64_t>(nonzeros)) / 4.2e3);
 }
 

@@ -156,7 +156,8 @@ Plan make_plan(const ConvShape& shape, const Weight& weight) {
   const Tiling best = best_tiling(shape, work);
   const bool pixels =
       weight.blocks() != nullptr && weight.blocks()->blocks == 1 && prefers_pixels(shape, work, best);
-  Plan plan{pixels, best.y, best.x, {}, {}, best.block, pixels ? pixel_cycles(shape, work) : best.cycles, 0, 0, {}, {}, {}};
+  const double cycles = pixels ? pixel_cycles(shape, work) : best.cycles;
+  Plan plan{pixels, best.y, best.x, {}, {}, best.block, cycles, 0, 0, {}, {}, {}};
   if (weight.blocks() != nullptr) plan.block = weight.blocks()->block;
   cut_strips(plan, shape);
   const Axis y(shape.y, positions(plan.strip_y, plan.tile_y));
