@@ -51,16 +51,26 @@ bool same_map(const ConvShape& a, const ConvShape& b) {
   return a.y.input == b.y.input && a.x.input == b.x.input;  // the rest follows from the node
 }
 
+// Whether a weight that keeps n of 16 is to run in windows, rather than element by element: a permutation beside each
+// FMA has to be worth what it saves on small maps.
+bool prefers_windows(const sparse_conv::Kernel& kernel, const StoredWeight& stored, const ConvShape& expected) {
+  const WeightShape& shape = expected.weight;
+  // With few channels most of a vector would be padding.
+  if (stored.kept == 0 || shape.outputs < kChannels / 2 || shape.channels < kChannels / 2) return false;
+  return channel_conv::predict_cycles(expected, channel_conv::work_of_windows(shape, stored.kept)) <
+         sparse_conv::predict_cycles(kernel, expected, stored.elements.count);
+}
+
 // The weight for the kernels that have output channels for lanes, where it has a structure that they are made for.
-std::optional<channel_conv::Weight> pack_channels(const StoredWeight& stored, const ConvShape& expected) {
+std::optional<channel_conv::Weight> pack_channels(const sparse_conv::Kernel& kernel, const StoredWeight& stored,
+                                                  const ConvShape& expected) {
   const WeightShape& shape = expected.weight;
   if (stored.blocks && stored.blocks->height == kChannels) {
     const int64_t block =
         channel_conv::choose_block(expected, channel_conv::work_of_blocks(shape, stored.blocks->kept()));
     return channel_conv::Weight(pack_channel_blocks(*stored.blocks, shape, block));
   }
-  // With few channels most of a vector would be padding.
-  if (stored.kept > 0 && shape.outputs >= kChannels / 2 && shape.channels >= kChannels / 2)
+  if (prefers_windows(kernel, stored, expected))
     return channel_conv::Weight(pack_channel_windows(stored.elements, shape, stored.kept));
   return std::nullopt;
 }
@@ -108,7 +118,7 @@ void SparseConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   channel_kernel_ = channel_conv::kernel_for(chosen_isa());
   const StoredWeight stored = read_stored_weight(api, info, conv_, form_.blocks);
   const ConvShape expected = conv_shape(conv_, 1, expected_sizes(conv_, ort::declared_input_shape(api, info, kX)));
-  if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(stored, expected);
+  if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(*kernel_, stored, expected);
   if (channel_weight_) return;
   const OwnedBitmap expanded = stored.blocks ? expand(*stored.blocks) : OwnedBitmap{};
   const Bitmap bitmap = stored.blocks ? expanded.bitmap() : stored.elements;
@@ -146,20 +156,16 @@ void SparseConv::run(OrtKernelContext* context) const {
   const auto prepared = prepare(shape);
   const sparse_conv::Tensors tensors = {static_cast<const float*>(x.data), static_cast<const float*>(bias.data),
                                         static_cast<const float*>(z.data), static_cast<float*>(y.data)};
-  if (const auto* plan = std::get_if<channel_conv::Plan>(&prepared->plan)) {
-    if (plan->pixels) {
-      const ChannelBlocks& blocks = *channel_weight_->blocks();
-      const channel_conv::PixelRun run(*channel_kernel_, kernel_->finish, blocks, shape, *plan, finish_, tensors);
-      execute(api_, context, run);
-      return;
-    }
-    const channel_conv::Run run(*channel_kernel_, kernel_->finish, *channel_weight_, shape, *plan, finish_, tensors);
-    execute(api_, context, run);
-    return;
-  }
-  const auto& plan = std::get<sparse_conv::Plan>(prepared->plan);
-  const sparse_conv::Run run(*kernel_, weight_, shape, plan, finish_, tensors, threads_.expected());
-  threads_.record(execute(api_, context, run));
+  const int64_t threads = threads_.expected();
+  const auto go = [&](const auto& run) { threads_.record(execute(api_, context, run)); };
+  if (const auto* plan = std::get_if<sparse_conv::Plan>(&prepared->plan))
+    return go(sparse_conv::Run(*kernel_, weight_, shape, *plan, finish_, tensors, threads));
+  const auto& plan = std::get<channel_conv::Plan>(prepared->plan);
+  const channel_conv::Weight& weight = *channel_weight_;
+  if (plan.pixels)
+    return go(channel_conv::PixelRun(*channel_kernel_, kernel_->finish, *weight.blocks(), shape, plan, finish_, tensors,
+                                     threads));
+  go(channel_conv::Run(*channel_kernel_, kernel_->finish, weight, shape, plan, finish_, tensors, threads));
 }
 
 std::shared_ptr<const SparseConv::Prepared> SparseConv::prepare(const ConvShape& shape) const {

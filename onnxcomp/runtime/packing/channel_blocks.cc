@@ -14,7 +14,7 @@ ChannelBlocks pack_channel_blocks(const BlockBitmap& stored, const WeightShape& 
   for (size_t row = 1; row < packed.begin.size(); ++row) packed.begin[row] += packed.begin[row - 1];
 
   std::vector<uint32_t> next(packed.begin.begin(), packed.begin.end() - 1);
-  packed.column.resize(stored.kept());
+  packed.column.resize(packed.entries() + 1);
   packed.value.resize(stored.stored.count);
   stored.for_each([&](int64_t row, int64_t column, int64_t index) {
     const uint32_t place = next[row_of(row, column)]++;

@@ -21,9 +21,10 @@ struct ChannelBlocks {
   int64_t blocks;                // of a group
   int64_t rows;                  // of a group
   std::vector<uint32_t> begin;   // [groups * blocks * rows + 1] first entry of a row
-  std::vector<uint32_t> column;  // [entries] input channel of the group * taps + tap
+  std::vector<uint32_t> column;  // [entries + 1] input channel of the group * taps + tap; kernels load one ahead
   AlignedVector<float> value;    // [entries][16]
 
+  int64_t entries() const { return begin.back(); }
   int64_t windows() const { return (shape.channels + kChannels - 1) / kChannels; }
   int64_t row(int64_t group, int64_t channel_block, int64_t output_row) const {
     return (group * blocks + channel_block) * rows + output_row;

@@ -48,7 +48,7 @@ ChannelWindows pack_channel_windows(const Bitmap& bitmap, const WeightShape& sha
   ChannelWindows packed{shape, kept, (shape.outputs + kChannels - 1) / kChannels,
                         (shape.channels + kChannels - 1) / kChannels, {}, {}};
   packed.value.assign(packed.first(shape.groups, 0, 0), 0.0f);
-  packed.place.assign(packed.value.size(), 0);
+  packed.place.assign(packed.value.size() + kChannels, 0);
   for_each_in_window(bitmap, shape, [&](const Element& element, int64_t index, uint8_t before) {
     const int64_t output = element.output % shape.outputs;
     const int64_t first = packed.first(element.output / shape.outputs, output / kChannels, element.window);

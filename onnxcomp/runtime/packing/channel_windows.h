@@ -19,7 +19,7 @@ struct ChannelWindows {
   int64_t rows;  // of 16 output channels, of a group
   int64_t windows;
   AlignedVector<float> value;    // [groups][rows][windows][taps][n][16]
-  AlignedVector<uint8_t> place;  // the same: 0 to 15
+  AlignedVector<uint8_t> place;  // the same: 0 to 15; and 16 more, as kernels load them ahead
 
   // Index of the first value.
   int64_t first(int64_t group, int64_t row, int64_t window) const {

@@ -209,7 +209,7 @@ void test_channel_blocks() {
   const ChannelBlocks packed = pack_channel_blocks(stored.bitmap, {2, 16, 20, 2}, 1);
   expect(packed.blocks == 2 && packed.rows == 1, "wrong number of blocks or rows");
   expect(packed.begin == std::vector<uint32_t>{0, 1, 2, 2, 3}, "rows begin at the wrong entries");
-  expect(packed.column == std::vector<uint32_t>{1, 34, 39}, "entries have the wrong columns");
+  expect(packed.column == std::vector<uint32_t>{1, 34, 39, 0}, "entries have the wrong columns");
   for (int64_t i = 0; i < 48; ++i) expect(packed.value[i] == static_cast<float>(i + 1), "wrong value");
 }
 

@@ -9,9 +9,10 @@ namespace {
 constexpr int L = 16;
 constexpr int64_t kBytes = 64;
 
-// Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets.
+// Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets,
+// one for each of successive entries, and add them up at the end.
 constexpr int sets_for(int accumulators) {
-  return accumulators >= 7 ? 1 : accumulators >= 4 ? 2 : accumulators >= 2 ? 4 : 8;
+  return accumulators >= 12 ? 1 : accumulators >= 6 ? 2 : 4;
 }
 
 template <int A, int B>
@@ -20,6 +21,7 @@ struct Tile {
 
   static inline __attribute__((always_inline)) void begin(__m512 (&sum)[kSets][A][B], const Sums& s) {
     const __m512 bias = _mm512_loadu_ps(s.bias);
+    const float* const start = s.start;
 #pragma GCC unroll 8
     for (int set = 0; set < kSets; ++set) {
 #pragma GCC unroll 4
@@ -29,7 +31,7 @@ struct Tile {
           if (set > 0) {
             sum[set][a][b] = _mm512_setzero_ps();
           } else {
-            sum[set][a][b] = s.start != nullptr ? _mm512_load_ps(s.start + (a * B + b) * L) : bias;
+            sum[set][a][b] = start != nullptr ? _mm512_load_ps(start + (a * B + b) * L) : bias;
           }
         }
       }
@@ -54,17 +56,16 @@ struct Tile {
         for (int b = 0; b < B; ++b) sum[0][a][b] = _mm512_min_ps(high, _mm512_max_ps(low, sum[0][a][b]));
       }
     }
+    float* const result = s.result;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
-      for (int b = 0; b < B; ++b) _mm512_store_ps(s.result + (a * B + b) * L, sum[0][a][b]);
+      for (int b = 0; b < B; ++b) _mm512_store_ps(result + (a * B + b) * L, sum[0][a][b]);
     }
   }
 
-  static inline __attribute__((always_inline)) void add_block(__m512 (&sum)[A][B], const Blocks& w, const Sums& s,
-                                                              int64_t i) {
-    const __m512 value = _mm512_load_ps(w.value + i * L);
-    const char* pixel = s.input + w.offset[i];
+  static inline __attribute__((always_inline)) void add_block(__m512 (&sum)[A][B], const char* pixel, int64_t pitch,
+                                                              __m512 value) {
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
@@ -72,33 +73,17 @@ struct Tile {
         const __m512 x = _mm512_set1_ps(*reinterpret_cast<const float*>(pixel + b * kBytes));
         sum[a][b] = _mm512_fmadd_ps(value, x, sum[a][b]);
       }
-      pixel += s.pitch;
+      pixel += pitch;
     }
   }
 
-  static void blocks(const Blocks& w, const Sums& s) noexcept {
-    __m512 sum[kSets][A][B];
-    begin(sum, s);
-    int64_t i = 0;
-    for (; i + kSets <= w.count; i += kSets) {
-#pragma GCC unroll 8
-      for (int set = 0; set < kSets; ++set) add_block(sum[set], w, s, i + set);
-    }
-    for (; i < w.count; ++i) add_block(sum[0], w, s, i);
-    end(sum, s);
-  }
-
-  // Vector j of an entry. As assembly since GCC 12 otherwise permutes all pixels before it adds any, which takes more
-  // registers than there are.
-  static inline __attribute__((always_inline)) void add_window(__m512 (&sum)[A][B], const Windows& w, const Sums& s,
-                                                               int64_t i, int64_t j) {
-    const int64_t at = (i * w.kept + j) * L;
-    const __m512 value = _mm512_load_ps(w.value + at);
-    const __m512i place = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(w.place + at)));
-    const char* pixel = s.input + w.offset[i];
+  // As assembly since GCC 12 otherwise permutes all pixels before it adds any, which takes more registers than there
+  // are.
+  static inline __attribute__((always_inline)) void add_window(__m512 (&sum)[A][B], const char* pixel, int64_t pitch,
+                                                               __m512 value, __m512i place) {
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
-      asm("" : "+r"(pixel));  // or the address of every pixel is kept, on the stack, for the next j
+      asm("" : "+r"(pixel));  // or the address of every pixel is kept, on the stack
 #pragma GCC unroll 14
       for (int b = 0; b < B; ++b) {
         __m512 x;
@@ -107,24 +92,63 @@ struct Tile {
             : [place] "v"(place), [window] "m"(*reinterpret_cast<const __m512*>(pixel + b * kBytes)));
         asm("vfmadd231ps %[x], %[value], %[sum]" : [sum] "+v"(sum[a][b]) : [x] "v"(x), [value] "v"(value));
       }
-      pixel += s.pitch;
+      pixel += pitch;
     }
   }
 
-  static void windows(const Windows& w, const Sums& s) noexcept {
+  // The offsets of two entries, the first in the low half.
+  static inline __attribute__((always_inline)) uint64_t load_pair(const int32_t* offset) {
+    uint64_t pair;
+    __builtin_memcpy(&pair, offset, sizeof pair);
+    return pair;
+  }
+
+  // Adds entry i with add(sum, pixel, i). An offset that is loaded just before it is needed waits in line behind the
+  // loads of the last entry's pixels, and this entry's pixels behind it: so offsets come two in a load, two ahead.
+  template <class Add>
+  static inline __attribute__((always_inline)) void multiply(int64_t count, const int32_t* offset, const Sums& s,
+                                                             Add add) {
+    const char* const input = s.input;
+    uint64_t next = load_pair(offset);
     __m512 sum[kSets][A][B];
     begin(sum, s);
     int64_t i = 0;
-    for (; i + kSets <= w.count; i += kSets) {
-      for (int64_t j = 0; j < w.kept; ++j) {
-#pragma GCC unroll 8
-        for (int set = 0; set < kSets; ++set) add_window(sum[set], w, s, i + set, j);
-      }
+    const auto add_two = [&](__m512 (&first)[A][B], __m512 (&second)[A][B]) __attribute__((always_inline)) {
+      const uint64_t pair = next;
+      next = load_pair(offset + i + 2);
+      asm volatile("" : "+r"(next) : : "memory");  // or GCC moves the load to where it is needed
+      add(first, input + static_cast<int32_t>(pair), i);
+      add(second, input + static_cast<int32_t>(pair >> 32), i + 1);
+      i += 2;
+    };
+    while (i + (kSets > 2 ? 4 : 2) <= count) {
+      add_two(sum[0], sum[1 % kSets]);
+      if constexpr (kSets > 2) add_two(sum[2], sum[3]);
     }
-    for (; i < w.count; ++i) {
-      for (int64_t j = 0; j < w.kept; ++j) add_window(sum[0], w, s, i, j);
-    }
+    for (; i < count; ++i) add(sum[0], input + offset[i], i);
     end(sum, s);
+  }
+
+  static void blocks(const Blocks& w, const Sums& s) noexcept {
+    const int64_t pitch = s.pitch;
+    const float* const value = w.value;
+    multiply(w.count, w.offset, s,
+             [=](__m512 (&sum)[A][B], const char* pixel, int64_t i) __attribute__((always_inline)) {
+               add_block(sum, pixel, pitch, _mm512_load_ps(value + i * L));
+             });
+  }
+
+  static void windows(const Windows& w, const Sums& s) noexcept {
+    const int64_t pitch = s.pitch;
+    const float* const value = w.value;
+    const auto* const place = reinterpret_cast<const __m128i*>(w.place);
+    __m512i next = _mm512_cvtepu8_epi32(_mm_load_si128(place));  // ahead, like offsets
+    multiply(w.count, w.offset, s,
+             [&](__m512 (&sum)[A][B], const char* pixel, int64_t i) __attribute__((always_inline)) {
+               const __m512i here = next;
+               next = _mm512_cvtepu8_epi32(_mm_load_si128(place + i + 1));
+               add_window(sum, pixel, pitch, _mm512_load_ps(value + i * L), here);
+             });
   }
 };
 
@@ -146,22 +170,65 @@ constexpr WindowsFn windows() {
   }
 }
 
-void pixels(const Pixels& p) noexcept {
-  __m512 sum[L];
-#pragma GCC unroll 16
-  for (int o = 0; o < L; ++o) sum[o] = _mm512_set1_ps(p.bias[o]);
-  for (int64_t i = 0; i < p.count; ++i) {
-    const __m512 x = _mm512_maskz_loadu_ps(p.mask, p.x + p.channel[i] * p.x_stride);
-    const float* value = p.value + i * L;
-#pragma GCC unroll 16
-    for (int o = 0; o < L; ++o) sum[o] = _mm512_fmadd_ps(_mm512_set1_ps(value[o]), x, sum[o]);
-  }
+// V vectors of pixels, of `Outputs` output channels at a time. Vectors share the load of a value: with more than one,
+// FMAs are what bounds this, no longer loads.
+template <int V, int Outputs>
+void pixels_of(const Pixels& p) noexcept {
   const __m512 low = _mm512_set1_ps(p.low);
   const __m512 high = _mm512_set1_ps(p.high);
+  for (int first = 0; first < L; first += Outputs) {
+    __m512 sum[Outputs][V];
 #pragma GCC unroll 16
-  for (int o = 0; o < L; ++o) {
-    const __m512 clamped = _mm512_min_ps(high, _mm512_max_ps(low, sum[o]));
-    _mm512_mask_storeu_ps(p.y + o * p.y_stride, p.mask, p.clamp ? clamped : sum[o]);
+    for (int o = 0; o < Outputs; ++o) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[o][v] = _mm512_set1_ps(p.bias[first + o]);
+    }
+    const float* value = p.value + first;
+    uint32_t next = p.channel[0];
+    for (int64_t i = 0; i < p.count; ++i, value += L) {
+      const float* from = p.x + next * p.x_stride;
+      next = p.channel[i + 1];
+      asm volatile("" : "+r"(next) : : "memory");  // as in Tile
+      if (first == 0) {
+        // The next part of the map: each channel's lies on a page of its own, where no hardware prefetcher finds it.
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) _mm_prefetch(from + (V + v) * L, _MM_HINT_T1);
+      }
+      __m512 x[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        x[v] = v + 1 < V ? _mm512_loadu_ps(from + v * L) : _mm512_maskz_loadu_ps(p.mask, from + v * L);
+#pragma GCC unroll 16
+      for (int o = 0; o < Outputs; ++o) {
+        const __m512 repeated = _mm512_set1_ps(value[o]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[o][v] = _mm512_fmadd_ps(repeated, x[v], sum[o][v]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int o = 0; o < Outputs; ++o) {
+      float* const to = p.y + (first + o) * p.y_stride;
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) {
+        if (p.clamp) sum[o][v] = _mm512_min_ps(high, _mm512_max_ps(low, sum[o][v]));
+        if (v + 1 < V) {
+          _mm512_storeu_ps(to + v * L, sum[o][v]);
+        } else {
+          _mm512_mask_storeu_ps(to + v * L, p.mask, sum[o][v]);
+        }
+      }
+    }
+  }
+}
+
+void pixels(const Pixels& p) noexcept {
+  switch (p.vectors) {
+    case 1:
+      return pixels_of<1, 16>(p);
+    case 2:
+      return pixels_of<2, 8>(p);
+    default:
+      return pixels_of<3, 8>(p);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <cmath>
+#include <string>
 
 #include "cpu.h"
 #include "kernels/channel_conv/dispatch.h"
@@ -82,29 +83,35 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   const Plan plan = make_plan(p.shape, weight);
   const double us =
       plan.pixels
-          ? median_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors))
-          : median_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors));
+          ? median_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors, 1))
+          : median_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors, 1));
   const double gflop = 2e-9 * nonzeros * static_cast<double>(p.shape.output_plane());
   std::printf("%-7s %-5s %-20s %9.1f us %6.0f GFLOP/s, error %.1g  ", kernel.name, kept ? "n:16" : "16x1", layer.name,
               us, gflop / us * 1e6, worst_error(p, data));
-  std::printf("%dx%d tile, %dx%d strips, block %d, predicted %.1f\n", static_cast<int>(plan.tile_y.size(0)),
-              static_cast<int>(plan.tile_x.size(0)), static_cast<int>(plan.strip_y.parts),
-              static_cast<int>(plan.strip_x.parts), static_cast<int>(plan.block), plan.cycles / 4e3);
+  std::printf("%dx%d tile, %dx%d strips, block %d, predicted %.1f, element by element %.1f\n",
+              static_cast<int>(plan.tile_y.size(0)), static_cast<int>(plan.tile_x.size(0)),
+              static_cast<int>(plan.strip_y.parts), static_cast<int>(plan.strip_x.parts),
+              static_cast<int>(plan.block), plan.cycles / 4.2e3,
+              sparse_conv::predict_cycles(finisher, p.shape, static_cast<int64_t>(nonzeros)) / 4.2e3);
 }
 
 }  // namespace
 }  // namespace onnxcomp::channel_conv
 
-// bench [density [n]]: the share of blocks kept, 0.1 where it is not given, and the n of n:16, 2 likewise.
+// bench [density [n [name]]]: the share of blocks kept, 0.1 where it is not given; the n of n:16, 2 likewise; part of
+// the wanted structure's and layers' names, as in "16x1 1x1".
 int main(int count, char** arguments) {
   using namespace onnxcomp;
   const double density = count > 1 ? std::atof(arguments[1]) : 0.1;
   const int64_t kept = count > 2 ? std::atoi(arguments[2]) : 2;
+  const std::string name = count > 3 ? arguments[3] : "";
   const channel_conv::Kernel* kernel = channel_conv::kernel_for(detected_isa());
   if (kernel == nullptr) return 0;
   for (const std::optional<int64_t> n : {std::optional<int64_t>{}, {kept}}) {
-    for (const channel_conv::Layer& layer : channel_conv::layers())
+    for (const channel_conv::Layer& layer : channel_conv::layers()) {
+      if ((std::string(n ? "n:16 " : "16x1 ") + layer.name).find(name) == std::string::npos) continue;
       channel_conv::bench(*kernel, sparse_conv::kernel_for(detected_isa()), layer, density, n);
+    }
   }
   return 0;
 }

@@ -32,39 +32,44 @@ struct Sums {
   float high;
 };
 
+// Offsets and places are loaded ahead of their use: so many more must be readable past the last.
+constexpr int kSpareOffsets = 2;
+constexpr int kSparePlaces = 16;
+
 // Entries of one row of a weight in blocks: value[i][o] times the float at offset[i] bytes from the pixel's.
 struct Blocks {
   int64_t count;
-  const int32_t* offset;  // [count]
+  const int32_t* offset;  // [count + kSpareOffsets]
   const float* value;     // [count][16], aligned to 64 bytes
 };
 using BlocksFn = void (*)(const Blocks&, const Sums&) noexcept;
 
-// Windows and taps of one row of a weight that keeps n of 16: value[i][j][o] times float place[i][j][o] of the 16 at
-// offset[i] bytes from the pixel's.
+// Entries of one row of a weight that keeps n of 16: value[i][o] times float place[i][o] of the 16 at offset[i] bytes
+// from the pixel's.
 struct Windows {
   int64_t count;
-  int64_t kept;           // n
-  const int32_t* offset;  // [count], multiples of 64
-  const float* value;     // [count][n][16], aligned to 64 bytes
-  const uint8_t* place;   // [count][n][16], aligned to 16 bytes
+  const int32_t* offset;  // [count + kSpareOffsets], multiples of 64
+  const float* value;     // [count][16], aligned to 64 bytes
+  const uint8_t* place;   // [count][16] and kSparePlaces more, aligned to 16 bytes
 };
 using WindowsFn = void (*)(const Windows&, const Sums&) noexcept;
 
-// A 1x1 convolution of stride 1 needs no scratch: up to 16 pixels of each of 16 output channels, where they lie. Pixels
-// are the lanes here, and the values of an entry serve 16 vectors of sums.
+// A 1x1 convolution of stride 1 needs no scratch: up to three vectors of 16 successive pixels of each of 16 output
+// channels, where they lie. Pixels are the lanes here, and the values of an entry serve all vectors of sums.
 //
 //   y[o * y_stride + pixel] = clamp(bias[o] + sum over i of value[i][o] * x[channel[i] * x_stride + pixel])
+constexpr int kPixelVectors = 3;
 struct Pixels {
+  int64_t vectors;  // 1 to kPixelVectors
+  uint16_t mask;    // which pixels of the last vector there are
   int64_t count;
-  const uint32_t* channel;  // [count]
+  const uint32_t* channel;  // [count + 1]
   const float* value;       // [count][16], aligned to 64 bytes
   const float* bias;        // [16]
   const float* x;
   int64_t x_stride;  // floats
   float* y;
   int64_t y_stride;  // floats
-  uint16_t mask;     // which pixels there are
   bool clamp;        // into low..high; NaN stays NaN
   float low;
   float high;

@@ -12,22 +12,21 @@ namespace onnxcomp::channel_conv {
 
 class PixelRun {
  public:
-  // Keeps references to `weight` and `shape`. The plan must be for them, and say `pixels`; `finish_fn` is for vectors
-  // of 16 floats.
+  // Keeps references to `weight` and `shape`. The plan must be for them, the convolution 1x1 of stride 1 and its
+  // weight in one block of input channels; `finish_fn` is for vectors of 16 floats. The work is cut up for `threads`.
   PixelRun(const Kernel& kernel, sparse_conv::FinishFn finish_fn, const ChannelBlocks& weight, const ConvShape& shape,
-           const Plan& plan, const sparse_conv::Finish& finish, const sparse_conv::Tensors& tensors);
+           const Plan& plan, const sparse_conv::Finish& finish, const sparse_conv::Tensors& tensors,
+           int64_t threads);
 
   int64_t tasks() const { return tasks_; }
   // Runs one task; always true.
   bool run(int64_t task) const noexcept;
 
  private:
-  // 16 pixels of all output channels of one image and group.
-  void run_vector(int64_t image, int64_t group, int64_t vector) const noexcept;
+  // A part's pixels of all output channels of one image and group.
+  void run_part(int64_t image, int64_t group, int64_t part) const noexcept;
   // The same for 16 output channels where the last stage is more than a clamp: `p` has all but where to put the result.
   void run_separate(Pixels p, int64_t at) const noexcept;
-
-  int64_t vectors() const { return (shape_.output_plane() + kChannels - 1) / kChannels; }
 
   const Kernel& kernel_;
   sparse_conv::FinishFn finish_fn_;
@@ -36,6 +35,7 @@ class PixelRun {
   sparse_conv::Finish finish_;
   sparse_conv::Tensors tensors_;
   bool separate_finish_;
+  Split vectors_;  // of the map, in parts of up to kPixelVectors
   int64_t tasks_;
 };
 

@@ -15,13 +15,15 @@ constexpr int64_t kVectorBytes = kChannels * 4;
 constexpr int kColumns = 16;  // of a chunk
 
 // Cycles on a core with two FMA units and two vector loads a cycle, from loops over one tile on Zen 5.
-constexpr double kPerBlockPixel = 0.53;   // an FMA with a broadcast from memory
-constexpr double kPerPlacePixel = 0.75;   // a permutation and an FMA
-constexpr double kPerEntry = 3.0;        // its values and where its input is
-constexpr double kLeastPerEntry = 4.0;   // however small the tile
-constexpr double kPerSum = 0.5;          // in and out, for each block of input channels
-constexpr double kPerScatter = 70.0;     // up to 16 pixels of 16 channels transposed and stored
-constexpr double kPerGather = 50.0;      // the same on the way in
+constexpr double kPerBlockPixel = 0.52;  // an FMA with a broadcast from memory
+constexpr double kPerPlacePixel = 0.78;  // a permutation and an FMA
+constexpr double kPerEntry = 2.0;        // its values, which are in L2 or farther, and where its input is
+constexpr double kPerSum = 1.3;          // in and out, for each block of input channels
+constexpr double kPerRow = 30.0;         // a loop begun and ended, for each block of input channels
+constexpr double kPerPixelProduct = 0.52;  // pixels as lanes: an FMA, now and then a broadcast
+constexpr double kPerPixelVector = 3.0;   // a sum begun, finished and stored
+constexpr double kPerScatter = 105.0;     // up to 16 pixels of 16 channels transposed and stored
+constexpr double kPerGather = 90.0;       // the same on the way in
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -48,8 +50,8 @@ Tiling tiling(const ConvShape& shape, const Work& work, int64_t major, int64_t m
   const auto pixels = static_cast<double>(rows * columns);
   const auto chunks = static_cast<double>(columns == shape.x.output ? divide_up(rows * columns, kColumns) : rows);
   const auto blocks = static_cast<double>(divide_up(windows, t.block));
-  const double row = work.entries * (std::max(pixels * work.cycles, kLeastPerEntry) + kPerEntry) +
-                     blocks * pixels * 2 * kPerSum + chunks * kPerScatter;
+  const double row = work.entries * (pixels * work.cycles + kPerEntry) + blocks * (pixels * kPerSum + kPerRow) +
+                     chunks * kPerScatter;
   const double input = static_cast<double>(windows * rows) * static_cast<double>(columns) / kColumns * kPerGather;
   t.cycles = static_cast<double>(t.y.parts) * t.x.parts * w.groups *
              (divide_up(w.outputs, kChannels) * row + input);
@@ -65,6 +67,17 @@ Tiling best_tiling(const ConvShape& shape, const Work& work) {
     }
   }
   return *best;
+}
+
+// Of a weight in blocks that is run pixel by pixel.
+double pixel_cycles(const ConvShape& shape, const Work& work) {
+  const WeightShape& w = shape.weight;
+  const auto vectors = static_cast<double>(w.groups * w.outputs * pixel_vectors(shape).length);
+  return vectors * (work.entries * kPerPixelProduct + kPerPixelVector);
+}
+
+bool prefers_pixels(const ConvShape& shape, const Work& work, const Tiling& tiling) {
+  return shape.pointwise() && pixel_cycles(shape, work) < tiling.cycles;
 }
 
 // The positions of the largest strip.
@@ -95,16 +108,18 @@ std::vector<int32_t> offsets(const Plan& plan, const Weight& weight, const Axis&
   };
   std::vector<int32_t> offset;
   if (const ChannelBlocks* blocks = weight.blocks()) {
-    for (const uint32_t column : blocks->column) {
-      const int64_t channel = column / taps;
-      offset.push_back(at(channel / kChannels % plan.block, column % taps) +
+    for (int64_t entry = 0; entry < blocks->entries(); ++entry) {
+      const int64_t channel = blocks->column[entry] / taps;
+      offset.push_back(at(channel / kChannels % plan.block, blocks->column[entry] % taps) +
                        static_cast<int32_t>(channel % kChannels * sizeof(float)));
     }
   } else {
     for (int64_t window = 0; window < plan.block; ++window) {
-      for (int64_t tap = 0; tap < taps; ++tap) offset.push_back(at(window, tap));
+      for (int64_t tap = 0; tap < taps; ++tap)
+        offset.insert(offset.end(), weight.windows()->kept, at(window, tap));
     }
   }
+  offset.resize(offset.size() + kSpareOffsets);
   return offset;
 }
 
@@ -114,26 +129,35 @@ Work work_of_blocks(const WeightShape& shape, int64_t kept) {
   return {static_cast<double>(kept) * kChannels / static_cast<double>(shape.groups * shape.outputs), kPerBlockPixel};
 }
 
-Work work_of(const Weight& weight) {
-  if (const ChannelBlocks* blocks = weight.blocks())
-    return work_of_blocks(blocks->shape, static_cast<int64_t>(blocks->column.size()));
-  const ChannelWindows& windows = *weight.windows();
-  return {static_cast<double>(windows.windows * windows.shape.taps * windows.kept), kPerPlacePixel};
+Work work_of_windows(const WeightShape& shape, int64_t kept) {
+  return {static_cast<double>(divide_up(shape.channels, kChannels) * shape.taps * kept), kPerPlacePixel};
 }
 
-bool prefers_pixels(const ConvShape& shape) {
-  const int64_t plane = shape.output_plane();
-  return shape.pointwise() && plane * 10 >= divide_up(plane, kChannels) * kChannels * 9;
+Work work_of(const Weight& weight) {
+  if (const ChannelBlocks* blocks = weight.blocks())
+    return work_of_blocks(blocks->shape, blocks->entries());
+  return work_of_windows(weight.shape(), weight.windows()->kept);
+}
+
+double predict_cycles(const ConvShape& shape, const Work& work) { return best_tiling(shape, work).cycles; }
+
+Split pixel_vectors(const ConvShape& shape) {
+  const int64_t vectors = divide_up(shape.output_plane(), kChannels);
+  return {vectors, divide_up(vectors, kPixelVectors)};
 }
 
 int64_t choose_block(const ConvShape& shape, const Work& work) {
-  return prefers_pixels(shape) ? divide_up(shape.weight.channels, kChannels) : best_tiling(shape, work).block;
+  const Tiling best = best_tiling(shape, work);
+  return prefers_pixels(shape, work, best) ? divide_up(shape.weight.channels, kChannels) : best.block;
 }
 
 Plan make_plan(const ConvShape& shape, const Weight& weight) {
-  const Tiling best = best_tiling(shape, work_of(weight));
-  const bool pixels = weight.blocks() != nullptr && weight.blocks()->blocks == 1 && prefers_pixels(shape);
-  Plan plan{pixels, best.y, best.x, {}, {}, best.block, best.cycles, 0, 0, {}, {}, {}};
+  const Work work = work_of(weight);
+  const Tiling best = best_tiling(shape, work);
+  const bool pixels =
+      weight.blocks() != nullptr && weight.blocks()->blocks == 1 && prefers_pixels(shape, work, best);
+  const double cycles = pixels ? pixel_cycles(shape, work) : best.cycles;
+  Plan plan{pixels, best.y, best.x, {}, {}, best.block, cycles, 0, 0, {}, {}, {}};
   if (weight.blocks() != nullptr) plan.block = weight.blocks()->block;
   cut_strips(plan, shape);
   const Axis y(shape.y, positions(plan.strip_y, plan.tile_y));

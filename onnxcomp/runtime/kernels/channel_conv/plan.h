@@ -27,7 +27,7 @@ struct Plan {
   int64_t window;  // vectors of a window in the scratch
   std::vector<int64_t> row;      // input row of each row of the scratch, relative to the strip's origin
   std::vector<LaneChunk> chunk;  // its columns
-  std::vector<int32_t> offset;   // of entries in blocks, or of [block][taps] windows: bytes from a block's first window
+  std::vector<int32_t> offset;   // of entries in blocks, or of [block][taps][n] in windows: bytes from a block's first
 
   int64_t tiles() const { return tile_y.parts * tile_x.parts; }
   int64_t strips() const { return strip_y.parts * strip_x.parts; }
@@ -39,11 +39,15 @@ struct Work {
   double cycles;   // of an entry, beside what it takes to begin one
 };
 Work work_of(const Weight& weight);
-// The same for a weight in blocks that is still to be packed.
+// The same for a weight that is still to be packed: with so many blocks, or n of 16.
 Work work_of_blocks(const WeightShape& shape, int64_t kept);
+Work work_of_windows(const WeightShape& shape, int64_t kept);
 
-// Whether a weight in blocks is to run pixel by pixel: a 1x1 convolution on maps that fill vectors of 16 pixels well.
-bool prefers_pixels(const ConvShape& shape);
+// Cycles of the cheapest tiles, for one image and all groups.
+double predict_cycles(const ConvShape& shape, const Work& work);
+
+// The vectors of 16 pixels of a map that is run pixel by pixel, in parts that the kernel takes at once.
+Split pixel_vectors(const ConvShape& shape);
 
 // How many windows of input channels to pack into a block.
 int64_t choose_block(const ConvShape& shape, const Work& work);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cpu.h"
 #include "kernels/channel_conv/tasks.h"
 #include "kernels/sparse_conv/workspace.h"
 
@@ -25,7 +24,7 @@ uint16_t columns_inside(int64_t from, int64_t to) {
 }  // namespace
 
 Run::Run(const Kernel& kernel, FinishFn finish_fn, const Weight& weight, const ConvShape& shape, const Plan& plan,
-         const Finish& finish, const Tensors& tensors)
+         const Finish& finish, const Tensors& tensors, int64_t threads)
     : kernel_(kernel),
       finish_fn_(finish_fn),
       weight_(weight),
@@ -35,17 +34,16 @@ Run::Run(const Kernel& kernel, FinishFn finish_fn, const Weight& weight, const C
       tensors_(tensors),
       separate_finish_(is_separate(finish, tensors.residual)),
       blocks_(divide_up(windows(), plan.block)) {
-  choose_tasks();
+  choose_tasks(threads);
 }
 
-void Run::choose_tasks() {
-  const int64_t processors = machine().processors;
+void Run::choose_tasks(int64_t threads) {
   const int64_t inputs = shape_.batch * shape_.weight.groups * plan_.strips();
   const double cycles = plan_.cycles * static_cast<double>(shape_.batch);
   const int64_t for_threads =
-      processors > 1 ? divide_up(std::min(worthwhile_tasks(cycles), 2 * processors), std::max<int64_t>(inputs, 1)) : 1;
+      threads > 1 ? divide_up(std::min(worthwhile_tasks(cycles), 2 * threads), std::max<int64_t>(inputs, 1)) : 1;
   parts_ = std::clamp<int64_t>(for_threads, 1, rows());
-  tasks_ = tasks_for(cycles, inputs * parts_);
+  tasks_ = tasks_for(cycles, threads, inputs * parts_);
 }
 
 Run::Unit Run::unit(int64_t index) const {
@@ -155,10 +153,10 @@ void Run::multiply(const Unit& unit, const Place& tile, int64_t block, int64_t r
   } else {
     const ChannelWindows& w = *weight_.windows();
     const int64_t first = block * plan_.block;
-    const int64_t count = std::min(plan_.block, w.windows - first) * w.shape.taps;
+    const int64_t count = std::min(plan_.block, w.windows - first) * w.shape.taps * w.kept;
     const int64_t at = w.first(unit.group, row, first);
     kernel_.windows[tile.major - 1][tile.minor - 1](
-        {count, w.kept, plan_.offset.data(), w.value.data() + at, w.place.data() + at}, sums);
+        {count, plan_.offset.data(), w.value.data() + at, w.place.data() + at}, sums);
   }
 }
 

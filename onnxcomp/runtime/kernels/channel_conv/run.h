@@ -17,9 +17,9 @@ using sparse_conv::Tensors;
 class Run {
  public:
   // Keeps references to all arguments but `finish` and `tensors`. The plan must be for this shape and weight;
-  // `finish_fn` for vectors of 16 floats.
+  // `finish_fn` for vectors of 16 floats. The work is cut up for `threads`.
   Run(const Kernel& kernel, FinishFn finish_fn, const Weight& weight, const ConvShape& shape, const Plan& plan,
-      const Finish& finish, const Tensors& tensors);
+      const Finish& finish, const Tensors& tensors, int64_t threads);
 
   int64_t tasks() const { return tasks_; }
   // Runs one task. False where its scratch could not be allocated; the output is then incomplete.
@@ -53,7 +53,7 @@ class Run {
   };
 
   Unit unit(int64_t index) const;
-  void choose_tasks();
+  void choose_tasks(int64_t threads);
   void gather(const Unit& unit, float* scratch) const noexcept;
   void run_tile(const Unit& unit, const Place& tile, const Scratch& scratch) const noexcept;
   void multiply(const Unit& unit, const Place& tile, int64_t block, int64_t row, const Sums& sums) const noexcept;

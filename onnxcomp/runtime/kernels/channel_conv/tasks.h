@@ -4,20 +4,20 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cpu.h"
 #include "kernels/sparse_conv/contract.h"
 
 namespace onnxcomp::channel_conv {
 
 constexpr double kTaskCycles = 40'000;     // about 10 us: well above the 0.2 us that a task costs
-constexpr int64_t kTasksPerProcessor = 8;  // so that uneven tasks even out
+constexpr int64_t kTasksPerThread = 8;        // so that uneven tasks even out
 
 // Tasks that `cycles` of work make worthwhile.
 inline int64_t worthwhile_tasks(double cycles) { return static_cast<int64_t>(std::min(cycles / kTaskCycles, 1e9)); }
 
-// At most `items`, at least one.
-inline int64_t tasks_for(double cycles, int64_t items) {
-  return std::clamp<int64_t>(std::min(worthwhile_tasks(cycles), kTasksPerProcessor * machine().processors), 1,
+// For `threads`: at most `items`, at least one.
+inline int64_t tasks_for(double cycles, int64_t threads, int64_t items) {
+  if (threads <= 1) return 1;
+  return std::clamp<int64_t>(std::min(worthwhile_tasks(cycles), kTasksPerThread * threads), 1,
                              std::max<int64_t>(items, 1));
 }
 

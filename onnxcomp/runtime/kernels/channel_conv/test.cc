@@ -58,11 +58,12 @@ void run(const Kernel& kernel, const char* name, const Problem& p, const ConvSha
     const Weight weight = pack(data.weight, expected, kept);
     const Plan plan = make_plan(p.shape, weight);
     const auto finish = sparse_conv::kernel_for(detected_isa()).finish;
-    run_tasks(Run(kernel, finish, weight, p.shape, plan, p.finish, data.tensors), name);
+    const auto threads = static_cast<int64_t>(1 + random() % 5);
+    run_tasks(Run(kernel, finish, weight, p.shape, plan, p.finish, data.tensors, threads), name);
     compare(kernel, name, p, data);
-    if (!plan.pixels) continue;
+    if (weight.blocks() == nullptr || weight.blocks()->blocks != 1 || !p.shape.pointwise()) continue;
     std::fill_n(data.tensors.y, Data::outputs(p), 1e30f);
-    run_tasks(PixelRun(kernel, finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors), name);
+    run_tasks(PixelRun(kernel, finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors, threads), name);
     compare(kernel, name, p, data);
   }
 }

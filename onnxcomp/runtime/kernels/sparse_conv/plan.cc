@@ -251,6 +251,10 @@ int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonze
   return best_cut(kernel, shape, nonzeros, std::nullopt).block;
 }
 
+double predict_cycles(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros) {
+  return best_cut(kernel, shape, nonzeros, std::nullopt).cycles;
+}
+
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight) {
   const auto nonzeros = static_cast<int64_t>(weight.value.size());
   const Candidate c = best_cut(kernel, shape, nonzeros, weight.block);

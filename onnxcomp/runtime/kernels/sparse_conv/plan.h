@@ -73,6 +73,9 @@ struct Plan {
 // How many input channels to pack to a block, for a weight with `nonzeros` entries.
 int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
 
+// Cycles of the cheapest plan for such a weight, for one image and all groups.
+double predict_cycles(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
+
 // The cheapest plan for a packed weight.
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight);
 
