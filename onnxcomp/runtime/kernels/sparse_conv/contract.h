@@ -39,6 +39,9 @@ struct Multiply {
   float* result;       // [places][A][B][L], places `result_stride` floats apart
   int64_t result_stride;
   const float* residual;  // as result, and may be it; or null
+  const float* ahead;    // what is wanted next: A * B vectors of each of some channels, to be brought into L1's reach
+  int64_t ahead_stride;  // floats from one of those channels to the next
+  int64_t ahead_channels;
   bool clamp;  // into low..high; NaN stays NaN
   float low;
   float high;

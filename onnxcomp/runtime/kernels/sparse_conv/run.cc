@@ -84,13 +84,14 @@ bool Run::run_tiles(int64_t task) const noexcept {
   for (int64_t item = items.begin(task), end = item + items.size(task); item < end; ++item) {
     const int64_t tile = item / units % plan_.tiles();
     if (tile != placed) placement.move_to(placed = tile);
-    run_unit(placement, scratch, item / units / plan_.tiles(), unit(item % units));
+    run_unit(placement, scratch, item / units / plan_.tiles(), unit(item % units), item + 1 < end);
   }
   return true;
 }
 
 template <class Placement>
-void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit) const noexcept {
+void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit,
+                   bool more) const noexcept {
   const WeightShape& shape = weight_.shape;
   const TileLayout& layout = tile.layout();
   const int64_t tile_floats = layout.vectors() * kernel_.lanes;
@@ -123,6 +124,12 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       m.input = reinterpret_cast<const char*>(scratch.input);
       const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
       tile.load_input(channels, count, scratch.input);
+    }
+    if (more && plan_.pixels && shape_.pointwise()) {
+      const bool same_image = tile.first() + tile_floats < shape_.input_plane();
+      m.ahead = same_image ? channels + tile.first() + tile_floats : channels + shape_.input_channels() * shape_.input_plane();
+      m.ahead_stride = shape_.input_plane();
+      m.ahead_channels = std::min(weight_.block, shape.channels - first);
     }
     if (last) break;
     multiply(m);

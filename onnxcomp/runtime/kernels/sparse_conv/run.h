@@ -43,7 +43,7 @@ class Run {
   template <class Placement>
   bool run_tiles(int64_t task) const noexcept;
   template <class Placement>
-  void run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit) const noexcept;
+  void run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit, bool more) const noexcept;
   template <class Placement>
   void finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& rows) const noexcept;
 

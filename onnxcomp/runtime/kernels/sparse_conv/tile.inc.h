@@ -119,11 +119,15 @@ struct Tile {
     uint32_t i = m.row_begin[0];
     uint64_t indices = load_indices(m, i);
     Row next_row(m, 0);
+    const float* ahead = m.ahead;
+    const float* const ahead_end = ahead + m.ahead_channels * m.ahead_stride;
+    const int64_t ahead_step = m.ahead_channels / m.rows + 1;
     for (int64_t r = 0; r < m.rows; ++r) {
       const Row row = next_row;
       next_row = Row(m, r + 1 < m.rows ? r + 1 : r);
       const uint64_t of_next_row = load_indices(m, row.end);
       if (m.residual != nullptr) fetch(m.residual + next_row.place * m.result_stride);
+      for (int64_t step = 0; step < ahead_step && ahead != ahead_end; ++step, ahead += m.ahead_stride) fetch(ahead);
       Vector sum[kSets][A][B];
       begin(sum, m, row);
       for (; i + 4 <= row.end; i += 4) {
