@@ -74,7 +74,7 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   if (kept) {
     prune_windows(data.weight, shape, *kept, random);
   } else {
-    prune_blocks(data.weight, kChannels, shape.channels * shape.taps, density, random);
+    testing::prune_blocks(data.weight, kChannels, shape.channels * shape.taps, density, random);
   }
   const auto nonzeros = static_cast<double>(data.weight.size() - static_cast<size_t>(std::count(
                                                 data.weight.begin(), data.weight.end(), 0.0f)));

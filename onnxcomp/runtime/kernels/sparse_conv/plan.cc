@@ -17,7 +17,7 @@ constexpr int64_t kLargestScratch = int64_t{1} << 16;
 // Cycles on a core with two FMA units and two vector loads a cycle: a least-squares fit to 8,000 runs of 18 layers with
 // 90 and 95 % zeros, timed on Zen 5 with sixteen lanes. The plans it picks take 5 % more than the best on average.
 constexpr double kPerVectorProduct = 0.54;   // 0.5 for the FMA
-constexpr double kPerNonzero = 0.55;         // weight and address
+constexpr double kPerEntry = 0.55;           // weights and address
 constexpr double kPerRowVector = 2.1;        // partial sum in and out
 constexpr double kPerRow = 6.5;              // a loop begun and ended
 constexpr double kPerGatheredChunk = 6.4;    // up to 8 columns of all lanes, once per row and input channel
@@ -25,7 +25,8 @@ constexpr double kPerGatheredVector = 6.2;   // of the scratch
 constexpr double kPerFarRow = 20.0;          // not in the fit: a row of an input outside L2, times the grid's
 constexpr double kPerScatteredChunk = 42.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
-// More for each product, times the share of L1 that the scratch takes beyond kComfortable: others use L1 as well.
+// More for each product that has its load to itself, times the share of L1 that the scratch takes beyond kComfortable:
+// others use L1 as well. Where four share a load, it is done by the time they are.
 constexpr double kPerProductOutsideL1 = 0.41;
 constexpr double kComfortable = 0.8;
 
@@ -53,16 +54,18 @@ int64_t fitting_block(const WeightShape& weight, int64_t channel_bytes) {
 }
 
 // Predicted cycles of all tiles of one image.
-double predict(const Kernel& kernel, const ConvShape& shape, double nonzeros, const Candidate& c) {
+double predict(const Kernel& kernel, const ConvShape& shape, const Entries& entries, const Candidate& c) {
   const WeightShape& w = shape.weight;
   const double tiles = static_cast<double>(c.y.parts) * c.x.parts;
   const double vectors = static_cast<double>(c.y.length) * c.x.length / tiles;  // of the average tile
   const double blocks = divide_up(w.channels, c.block);
   const double scratch = static_cast<double>(c.block) * c.channel_vectors * kernel.lanes * 4;
   const double outside_l1 = std::clamp(scratch / machine().l1_bytes - kComfortable, 0.0, 1.0);
-  const double product = vectors * (kPerVectorProduct + outside_l1 * kPerProductOutsideL1);
-  const double rows = w.groups * w.outputs * blocks;
-  return tiles * (nonzeros * (product + kPerNonzero) + rows * (vectors * kPerRowVector + kPerRow) +
+  const double load = entries.height == 1 ? outside_l1 * kPerProductOutsideL1 : 0;
+  const double product = vectors * (entries.height * kPerVectorProduct + load);
+  const double outputs = w.groups * w.outputs * blocks;
+  return tiles * (entries.count * (product + kPerEntry) +
+                  outputs * (vectors * kPerRowVector + kPerRow / entries.height) +
                   w.groups * (w.channels * c.enter + w.outputs * c.leave));
 }
 
@@ -115,15 +118,19 @@ bool may_stay_in_place(const Kernel& kernel, const ConvShape& shape, int64_t vec
   return plane % kernel.lanes == 0 && std::gcd(plane * 4 / kLineBytes, kSets) <= 2 * vectors;
 }
 
-Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
+// Of a tile.
+int64_t most_vectors(const Kernel& kernel, const Entries& entries) { return kernel.accumulators / entries.height; }
+
+Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                      std::optional<int64_t> block) {
   const int64_t vectors = divide_up(shape.output_plane(), kernel.lanes);
   Candidate best{};
-  for (int64_t largest = 1; largest <= std::min<int64_t>(kernel.accumulators, kMaxMinor); ++largest) {
+  for (int64_t largest = 1; largest <= std::min<int64_t>(most_vectors(kernel, entries), kMaxMinor); ++largest) {
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
     c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : c.channel_vectors * kPerCopiedVector;
     c.block = block.value_or(fitting_block(shape.weight, c.channel_vectors * kernel.lanes * 4));
-    c.cycles = predict(kernel, shape, nonzeros, c);
+    c.cycles = predict(kernel, shape, entries, c);
     if (best.block == 0 || c.cycles < best.cycles) best = c;
   }
   return best;
@@ -141,14 +148,14 @@ std::vector<Split> splits(int64_t length, int64_t most) {
 
 // Calls visit(candidate) with every way to cut the output map into tiles that there are kernels for.
 template <class Visit>
-void for_each_cut(const Kernel& kernel, const ConvShape& shape, Visit visit) {
+void for_each_cut(const Kernel& kernel, const ConvShape& shape, int64_t most_vectors, Visit visit) {
   for (int64_t grid_y = 1; grid_y <= kernel.lanes; grid_y *= 2) {
     const int64_t grid_x = kernel.lanes / grid_y;
     const int64_t rows = divide_up(shape.y.output, grid_y);
     const int64_t columns = divide_up(shape.x.output, grid_x);
     for (const bool minor_is_y : {false, true}) {
-      for (const Split& major : splits(minor_is_y ? columns : rows, kMaxMajor)) {
-        const int64_t most = std::min<int64_t>(kernel.accumulators / major.size(0), kMaxMinor);
+      for (const Split& major : splits(minor_is_y ? columns : rows, std::min<int64_t>(most_vectors, kMaxMajor))) {
+        const int64_t most = std::min<int64_t>(most_vectors / major.size(0), kMaxMinor);
         for (const Split& minor : splits(minor_is_y ? rows : columns, most)) {
           visit(Candidate{grid_y, grid_x, minor_is_y, minor_is_y ? minor : major, minor_is_y ? major : minor, 0, 0, 0,
                           0, 0});
@@ -158,10 +165,11 @@ void for_each_cut(const Kernel& kernel, const ConvShape& shape, Visit visit) {
   }
 }
 
-Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
+Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                     std::optional<int64_t> block) {
   const bool far = shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   Candidate best{};
-  for_each_cut(kernel, shape, [&](Candidate c) {
+  for_each_cut(kernel, shape, most_vectors(kernel, entries), [&](Candidate c) {
     const Axis y(shape.y, c.y.size(0));
     const Axis x(shape.x, c.x.size(0));
     c.channel_vectors = y.slots() * x.slots();
@@ -171,16 +179,16 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
     c.leave = pieces(kernel, c.y.size(0), output_axis(c.x.size(0))) * kPerScatteredChunk;
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
     c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
-    c.cycles = predict(kernel, shape, nonzeros, c);
+    c.cycles = predict(kernel, shape, entries, c);
     const bool affordable = c.block * c.channel_vectors <= kLargestScratch;
     if (affordable && (best.block == 0 || c.cycles < best.cycles)) best = c;
   });
   return best;
 }
 
-Candidate best_cut(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
-  return shape.pointwise() ? best_pixels(kernel, shape, nonzeros, block)
-                           : best_lanes(kernel, shape, nonzeros, block);
+Candidate best_cut(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                   std::optional<int64_t> block) {
+  return shape.pointwise() ? best_pixels(kernel, shape, entries, block) : best_lanes(kernel, shape, entries, block);
 }
 
 void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight, Plan& plan) {
@@ -195,13 +203,12 @@ void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCs
 
 }  // namespace
 
-int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros) {
-  return best_cut(kernel, shape, nonzeros, std::nullopt).block;
+int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries) {
+  return best_cut(kernel, shape, entries, std::nullopt).block;
 }
 
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight) {
-  const auto nonzeros = static_cast<int64_t>(weight.value.size());
-  const Candidate c = best_cut(kernel, shape, nonzeros, weight.block);
+  const Candidate c = best_cut(kernel, shape, weight.entries(), weight.block);
   Plan plan{shape.pointwise(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
             {}, false, {}};
   for (int smaller_y = 0; smaller_y < 2; ++smaller_y) {

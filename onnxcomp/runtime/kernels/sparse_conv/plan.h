@@ -63,8 +63,8 @@ struct Plan {
   }
 };
 
-// How many input channels to pack to a block, for a weight with `nonzeros` entries.
-int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
+// How many input channels to pack to a block, for a weight with these entries.
+int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries);
 
 // The cheapest plan for a packed weight.
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight);

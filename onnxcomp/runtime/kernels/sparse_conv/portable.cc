@@ -10,7 +10,8 @@ namespace {
 struct Portable {
   using Vector __attribute__((vector_size(16))) = float;
   static constexpr int kLanes = 4;
-  static constexpr int kAccumulators = 12;  // of 16 registers: one holds the weight, some the products
+  static constexpr int kRegisters = 16;
+  static constexpr int kAccumulators = 12;  // one register holds the weight, some the products
 
   static Vector load(const void* from) {
     Vector v;
@@ -59,8 +60,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel portable_kernel = {
-    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
-    copy<Portable>, gather, scatter, finish<Portable>,
+    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable, 1),
+    ONNXCOMP_MULTIPLY_TABLE(Portable, 4), copy<Portable>, gather, scatter, finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv
