@@ -39,7 +39,8 @@ struct Multiply {
   int64_t pitch;       // bytes from one position along the major axis to the next
   const float* bias;   // [outputs][G]
   const float* start;  // [outputs][G][A][B][L], or null; may be `result` where `place` is `output`
-  float* result;       // [places][G][A][B][L], the G and so the places' first ones `result_stride` floats apart
+  int64_t start_stride;  // floats from one output channel to the next
+  float* result;         // [places][G][A][B][L]
   int64_t result_stride;
   const float* residual;  // as result, and may be it; or null
   bool clamp;  // into low..high; NaN stays NaN
@@ -94,10 +95,10 @@ using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_
 struct Kernel {
   const char* name;
   int lanes;         // L: 4, 8 or 16
-  int accumulators;  // of a tile: G * a * b of `multiply` and `multiply_4`[a - 1][b - 1], which are null where that is more
+  int accumulators;  // multiply[a - 1][b - 1] is null where G * a * b is more
   int chunk;         // the most columns a LaneChunk may have
-  MultiplyFn multiply[kMaxMajor][kMaxMinor];    // for G = 1
-  MultiplyFn multiply_4[kMaxMajor][kMaxMinor];  // for G = 4
+  MultiplyFn multiply[kMaxMajor][kMaxMinor];    // G = 1
+  MultiplyFn multiply_4[kMaxMajor][kMaxMinor];  // G = 4
   CopyFn copy;
   GatherFn gather;
   ScatterFn scatter;

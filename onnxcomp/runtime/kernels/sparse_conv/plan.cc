@@ -44,6 +44,9 @@ struct Candidate {
   double leave;  // cycles to store one output channel of a tile
   int64_t block;
   double cycles;
+
+  const Split& major() const { return minor_is_y ? x : y; }
+  const Split& minor() const { return minor_is_y ? y : x; }
 };
 
 int64_t l1_budget() { return machine().l1_bytes * 17 / 20; }  // the rest is for weights and sums passing through
@@ -51,6 +54,11 @@ int64_t l1_budget() { return machine().l1_bytes * 17 / 20; }  // the rest is for
 int64_t fitting_block(const WeightShape& weight, int64_t channel_bytes) {
   const int64_t fitting = std::clamp<int64_t>(l1_budget() / channel_bytes, 1, largest_block(weight));
   return divide_up(weight.channels, divide_up(weight.channels, fitting));
+}
+
+// How many positions along the major axis of a tile registers have room for.
+int64_t at_once(const Kernel& kernel, int64_t height, int64_t major, int64_t minor) {
+  return std::min(major, kernel.accumulators / (height * minor));
 }
 
 // Predicted cycles of all tiles of one image.
@@ -64,8 +72,10 @@ double predict(const Kernel& kernel, const ConvShape& shape, const Entries& entr
   const double load = entries.height == 1 ? outside_l1 * kPerProductOutsideL1 : 0;
   const double product = vectors * (entries.height * kPerVectorProduct + load);
   const double outputs = w.groups * w.outputs * blocks;
-  return tiles * (entries.count * (product + kPerEntry) +
-                  outputs * (vectors * kPerRowVector + kPerRow / entries.height) +
+  const int64_t major = c.major().size(0);
+  const double passes = divide_up(major, at_once(kernel, entries.height, major, c.minor().size(0)));
+  return tiles * (entries.count * (product + passes * kPerEntry) +
+                  outputs * (vectors * kPerRowVector + passes * kPerRow / entries.height) +
                   w.groups * (w.channels * c.enter + w.outputs * c.leave));
 }
 
@@ -118,14 +128,16 @@ bool may_stay_in_place(const Kernel& kernel, const ConvShape& shape, int64_t vec
   return plane % kernel.lanes == 0 && std::gcd(plane * 4 / kLineBytes, kSets) <= 2 * vectors;
 }
 
-// Of a tile.
-int64_t most_vectors(const Kernel& kernel, const Entries& entries) { return kernel.accumulators / entries.height; }
+// Vectors along a tile's minor axis.
+int64_t most_minor(const Kernel& kernel, const Entries& entries) {
+  return std::min<int64_t>(kernel.accumulators / entries.height, kMaxMinor);
+}
 
 Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
                       std::optional<int64_t> block) {
   const int64_t vectors = divide_up(shape.output_plane(), kernel.lanes);
   Candidate best{};
-  for (int64_t largest = 1; largest <= std::min<int64_t>(most_vectors(kernel, entries), kMaxMinor); ++largest) {
+  for (int64_t largest = 1; largest <= most_minor(kernel, entries); ++largest) {
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
     c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : c.channel_vectors * kPerCopiedVector;
@@ -148,14 +160,14 @@ std::vector<Split> splits(int64_t length, int64_t most) {
 
 // Calls visit(candidate) with every way to cut the output map into tiles that there are kernels for.
 template <class Visit>
-void for_each_cut(const Kernel& kernel, const ConvShape& shape, int64_t most_vectors, Visit visit) {
+void for_each_cut(const Kernel& kernel, const ConvShape& shape, const Entries& entries, Visit visit) {
   for (int64_t grid_y = 1; grid_y <= kernel.lanes; grid_y *= 2) {
     const int64_t grid_x = kernel.lanes / grid_y;
     const int64_t rows = divide_up(shape.y.output, grid_y);
     const int64_t columns = divide_up(shape.x.output, grid_x);
     for (const bool minor_is_y : {false, true}) {
-      for (const Split& major : splits(minor_is_y ? columns : rows, std::min<int64_t>(most_vectors, kMaxMajor))) {
-        const int64_t most = std::min<int64_t>(most_vectors / major.size(0), kMaxMinor);
+      for (const Split& major : splits(minor_is_y ? columns : rows, kMaxMajor)) {
+        const int64_t most = std::min(kernel.accumulators / major.size(0), most_minor(kernel, entries));
         for (const Split& minor : splits(minor_is_y ? rows : columns, most)) {
           visit(Candidate{grid_y, grid_x, minor_is_y, minor_is_y ? minor : major, minor_is_y ? major : minor, 0, 0, 0,
                           0, 0});
@@ -169,7 +181,7 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, const Entries
                      std::optional<int64_t> block) {
   const bool far = shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   Candidate best{};
-  for_each_cut(kernel, shape, most_vectors(kernel, entries), [&](Candidate c) {
+  for_each_cut(kernel, shape, entries, [&](Candidate c) {
     const Axis y(shape.y, c.y.size(0));
     const Axis x(shape.x, c.x.size(0));
     c.channel_vectors = y.slots() * x.slots();
@@ -218,6 +230,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
       TileLayout& tile = plan.tile[smaller_y][smaller_x];
       tile.major = c.minor_is_y ? columns : rows;
       tile.minor = c.minor_is_y ? rows : columns;
+      tile.at_once = at_once(kernel, weight.height, tile.major, tile.minor);
       if (!plan.pixels) tile.output = map_layout(kernel, output_axis(rows), output_axis(columns), c.minor_is_y);
     }
   }

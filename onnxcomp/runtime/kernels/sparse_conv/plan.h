@@ -35,6 +35,7 @@ struct MapLayout {
 struct TileLayout {
   int64_t major;
   int64_t minor;
+  int64_t at_once;   // along the major axis, while sums are in registers
   MapLayout output;  // lanes only
 
   int64_t vectors() const { return major * minor; }

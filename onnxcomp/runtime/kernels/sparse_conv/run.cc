@@ -26,8 +26,18 @@ int64_t parts_for(int64_t tiles, int64_t threads) {
   return parts;
 }
 
-MultiplyFn multiply_for(const Kernel& kernel, int64_t height, const TileLayout& tile) {
-  return (height == 1 ? kernel.multiply : kernel.multiply_4)[tile.major - 1][tile.minor - 1];
+// All of a tile, as many positions along its major axis as registers have room for at a time.
+void multiply(const Kernel& kernel, int64_t height, const TileLayout& tile, Multiply m) {
+  const auto& by_size = height == 1 ? kernel.multiply : kernel.multiply_4;
+  for (int64_t done = 0; done < tile.major; done += tile.at_once) {
+    const int64_t major = std::min(tile.at_once, tile.major - done);
+    by_size[major - 1][tile.minor - 1](m);
+    const int64_t floats = major * tile.minor * kernel.lanes;
+    m.input += major * m.pitch;
+    m.result += floats;
+    if (m.start != nullptr) m.start += floats;
+    if (m.residual != nullptr) m.residual += floats;
+  }
 }
 
 bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
@@ -101,7 +111,6 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const int64_t vector_bytes = kernel_.lanes * 4;
   const int64_t pixel_bytes = in_place_ ? shape_.input_plane() * 4 : layout.minor * vector_bytes;  // of a channel
   const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
-  const MultiplyFn multiply = multiply_for(kernel_, weight_.height, layout);
 
   Multiply m{};
   m.rows = unit.rows;
@@ -111,7 +120,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   m.pitch = plan_.pitch;
   m.bias = tensors_.bias + unit.group * shape.outputs;
   m.result = scratch.partial - unit.first * weight_.height * tile_floats;
-  m.result_stride = tile_floats;
+  m.start_stride = m.result_stride = tile_floats;
   for (int64_t block = 0; block < weight_.blocks; ++block) {
     const bool last = block + 1 == weight_.blocks;
     const int64_t first_row = weight_.first_row(unit.group, block) + unit.first;
@@ -129,7 +138,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       tile.load_input(channels, count, scratch.input);
     }
     if (last) break;
-    multiply(m);
+    multiply(kernel_, weight_.height, layout, m);
     m.start = m.result;
   }
   finish_rows(tile, scratch, image * shape_.output_channels() + unit.group * shape.outputs, m);
@@ -138,9 +147,8 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
 // The last block of input channels, and what comes after it.
 template <class Placement>
 void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& m) const noexcept {
-  const MultiplyFn multiply = multiply_for(kernel_, weight_.height, tile.layout());
-  const int64_t plane = shape_.output_plane();
   const int64_t height = weight_.height;
+  const int64_t plane = shape_.output_plane();
   const int64_t tile_floats = m.result_stride;
   m.clamp = is_clamp(finish_.activation);
   m.low = finish_.low;
@@ -151,7 +159,7 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     m.result = tensors_.y + begin;
     m.result_stride = plane;
     if (tensors_.residual != nullptr) m.residual = tensors_.residual + begin;
-    return multiply(m);
+    return multiply(kernel_, height, tile.layout(), m);
   }
   m.result = scratch.finished;
   m.place = kInOrder;
@@ -163,7 +171,7 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     m.rows = std::min(kRowsAtOnce, rows - row);
     for (int64_t i = 0; i < m.rows * height && m.residual != nullptr; ++i)
       tile.load_output(tensors_.residual + begin(i), scratch.finished + i * tile_floats);
-    multiply(m);
+    multiply(kernel_, height, tile.layout(), m);
     for (int64_t i = 0; i < m.rows * height; ++i) {
       float* vectors = scratch.finished + i * tile_floats;
       if (activate) kernel_.finish(finish_, nullptr, vectors, tile_floats);

@@ -104,15 +104,16 @@ struct Tile {
       for (int v = 0; v < kVectors; ++v) sum[s][v] = zero;
     }
     const float* bias = m.bias + row.output * int64_t{G};
-    const char* start = reinterpret_cast<const char*>(m.start) + row.output * (kVectors * kBytes);
+    const float* start = m.start + row.output * G * m.start_stride;
 #pragma GCC unroll 28
-    for (int v = 0; v < kVectors; ++v)
-      sum[0][v] = m.start != nullptr ? Isa::load(start + v * kBytes) : Isa::broadcast(bias + v / kPositions);
+    for (int v = 0; v < kVectors; ++v) {
+      sum[0][v] = m.start != nullptr ? Isa::load(start + offset(m.start_stride, v)) : Isa::broadcast(bias + v / kPositions);
+    }
   }
 
-  // Floats from a row's place in the results to one of its vectors.
-  static inline __attribute__((always_inline)) int64_t offset(const Multiply& m, int vector) {
-    return vector / kPositions * m.result_stride + vector % kPositions * Isa::kLanes;
+  // Floats from the first of a row's vectors to another, where output channels are `stride` apart.
+  static inline __attribute__((always_inline)) int64_t offset(int64_t stride, int vector) {
+    return vector / kPositions * stride + vector % kPositions * Isa::kLanes;
   }
 
   static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][kVectors], const Multiply& m,
@@ -125,7 +126,7 @@ struct Tile {
     const int64_t place = row.place * G * m.result_stride;
     if (m.residual != nullptr) {
 #pragma GCC unroll 28
-      for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m, v));
+      for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m.result_stride, v));
     }
     if (m.clamp) {
       const Vector low = Isa::broadcast(&m.low);
@@ -135,14 +136,14 @@ struct Tile {
     }
     float* result = m.result + place;
 #pragma GCC unroll 28
-    for (int v = 0; v < kVectors; ++v) Isa::store(result + offset(m, v), sum[0][v]);
+    for (int v = 0; v < kVectors; ++v) Isa::store(result + offset(m.result_stride, v), sum[0][v]);
   }
 
   // A row's residual is far from the one before it: no hardware prefetcher finds it.
   static inline __attribute__((always_inline)) void fetch(const Multiply& m, const Row& row) {
     const float* residual = m.residual + row.place * G * m.result_stride;
 #pragma GCC unroll 28
-    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(residual + offset(m, v));
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(residual + offset(m.result_stride, v));
   }
 
   // The indices of entries i to i + 3, the first in the lowest bits.
