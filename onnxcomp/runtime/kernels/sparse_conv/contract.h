@@ -19,14 +19,15 @@ constexpr int kMaxMajor = 4;
 constexpr int kMaxMinor = 14;
 constexpr int kReadAhead = 4;
 
-// For every row r, output channel g = 0 .. G - 1 of it, with o = output[r], p = place[r], and position (a, b) of a tile:
+// For every row r, with o = output[r] and p = place[r], output channel g = 0 .. G - 1 of it, and position (a, b) of a
+// tile:
 //
 //   result[p][g][a][b] =
 //       clamp(start[o][g][a][b] + sum over i of value[i][g] * input[index[i] * unit + a * pitch + b * 4L]
 //             + residual[p][g][a][b])
 //
-// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o][g]. The input may have
-// any alignment; aligned to 4L bytes, each product is one aligned load and half the time.
+// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o][g]. The input may
+// have any alignment; aligned to 4L bytes, a load takes half the time.
 struct Multiply {
   int64_t rows;
   const uint32_t* row_begin;  // [rows + 1]
@@ -48,6 +49,12 @@ struct Multiply {
   float high;
 };
 using MultiplyFn = void (*)(const Multiply&) noexcept;
+
+// Every tile there is for one G.
+struct Tiles {
+  int most_vectors;                           // a * b
+  MultiplyFn multiply[kMaxMajor][kMaxMinor];  // [a - 1][b - 1]; null where a * b is more
+};
 
 constexpr int kMaxChunk = 16;
 
@@ -94,11 +101,10 @@ using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_
 
 struct Kernel {
   const char* name;
-  int lanes;         // L: 4, 8 or 16
-  int accumulators;  // multiply[a - 1][b - 1] is null where G * a * b is more
-  int chunk;         // the most columns a LaneChunk may have
-  MultiplyFn multiply[kMaxMajor][kMaxMinor];    // G = 1
-  MultiplyFn multiply_4[kMaxMajor][kMaxMinor];  // G = 4
+  int lanes;  // L: 4, 8 or 16
+  int chunk;  // the most columns a LaneChunk may have
+  Tiles tiles;
+  Tiles tiles_of_4;  // G = 4
   CopyFn copy;
   GatherFn gather;
   ScatterFn scatter;

@@ -58,7 +58,7 @@ int64_t fitting_block(const WeightShape& weight, int64_t channel_bytes) {
 
 // How many positions along the major axis of a tile registers have room for.
 int64_t at_once(const Kernel& kernel, int64_t height, int64_t major, int64_t minor) {
-  return std::min(major, kernel.accumulators / (height * minor));
+  return std::min({major, int64_t{kMaxMajor}, tiles_for(kernel, height).most_vectors / minor});
 }
 
 // Predicted cycles of all tiles of one image.
@@ -130,7 +130,7 @@ bool may_stay_in_place(const Kernel& kernel, const ConvShape& shape, int64_t vec
 
 // Vectors along a tile's minor axis.
 int64_t most_minor(const Kernel& kernel, const Entries& entries) {
-  return std::min<int64_t>(kernel.accumulators / entries.height, kMaxMinor);
+  return std::min(tiles_for(kernel, entries.height).most_vectors, kMaxMinor);
 }
 
 Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
@@ -161,13 +161,15 @@ std::vector<Split> splits(int64_t length, int64_t most) {
 // Calls visit(candidate) with every way to cut the output map into tiles that there are kernels for.
 template <class Visit>
 void for_each_cut(const Kernel& kernel, const ConvShape& shape, const Entries& entries, Visit visit) {
+  // Rows of one output channel have all of a tile in registers at once.
+  const int64_t most_major = entries.height == 1 ? kMaxMajor : kernel.tiles.most_vectors;
   for (int64_t grid_y = 1; grid_y <= kernel.lanes; grid_y *= 2) {
     const int64_t grid_x = kernel.lanes / grid_y;
     const int64_t rows = divide_up(shape.y.output, grid_y);
     const int64_t columns = divide_up(shape.x.output, grid_x);
     for (const bool minor_is_y : {false, true}) {
-      for (const Split& major : splits(minor_is_y ? columns : rows, kMaxMajor)) {
-        const int64_t most = std::min(kernel.accumulators / major.size(0), most_minor(kernel, entries));
+      for (const Split& major : splits(minor_is_y ? columns : rows, most_major)) {
+        const int64_t most = std::min(kernel.tiles.most_vectors / major.size(0), most_minor(kernel, entries));
         for (const Split& minor : splits(minor_is_y ? rows : columns, most)) {
           visit(Candidate{grid_y, grid_x, minor_is_y, minor_is_y ? minor : major, minor_is_y ? major : minor, 0, 0, 0,
                           0, 0});
@@ -214,6 +216,8 @@ void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCs
 }
 
 }  // namespace
+
+const Tiles& tiles_for(const Kernel& kernel, int64_t height) { return height == 1 ? kernel.tiles : kernel.tiles_of_4; }
 
 int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries) {
   return best_cut(kernel, shape, entries, std::nullopt).block;

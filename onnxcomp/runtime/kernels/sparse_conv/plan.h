@@ -64,6 +64,9 @@ struct Plan {
   }
 };
 
+// For rows of `height` output channels.
+const Tiles& tiles_for(const Kernel& kernel, int64_t height);
+
 // How many input channels to pack to a block, for a weight with these entries.
 int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries);
 

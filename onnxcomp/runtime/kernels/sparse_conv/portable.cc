@@ -12,6 +12,7 @@ struct Portable {
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 16;
   static constexpr int kAccumulators = 12;  // one register holds the weight, some the products
+  static constexpr int kVectorsOf4 = 2;
 
   static Vector load(const void* from) {
     Vector v;
@@ -60,8 +61,8 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel portable_kernel = {
-    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable, 1),
-    ONNXCOMP_MULTIPLY_TABLE(Portable, 4), copy<Portable>, gather, scatter, finish<Portable>,
+    "portable", Portable::kLanes, kMaxChunk, ONNXCOMP_TILES(Portable, 1), ONNXCOMP_TILES(Portable, 4),
+    copy<Portable>, gather, scatter, finish<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -28,7 +28,7 @@ int64_t parts_for(int64_t tiles, int64_t threads) {
 
 // All of a tile, as many positions along its major axis as registers have room for at a time.
 void multiply(const Kernel& kernel, int64_t height, const TileLayout& tile, Multiply m) {
-  const auto& by_size = height == 1 ? kernel.multiply : kernel.multiply_4;
+  const auto& by_size = tiles_for(kernel, height).multiply;
   for (int64_t done = 0; done < tile.major; done += tile.at_once) {
     const int64_t major = std::min(tile.at_once, tile.major - done);
     by_size[major - 1][tile.minor - 1](m);

@@ -35,7 +35,8 @@ void compare(const Kernel& kernel, const char* name, const Problem& p, const Dat
 }
 
 // `expected` is the shape the weight is packed for.
-void run_stored(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected, std::mt19937& random) {
+void run_stored(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected,
+                std::mt19937& random) {
   const Data data(p, random);
   const Prepared prepared(kernel, p, data.weight, expected);
   const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1 + random() % 5);

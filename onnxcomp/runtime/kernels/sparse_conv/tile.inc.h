@@ -3,9 +3,10 @@
 // To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed
 // namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
 //
-// `Isa` provides: Vector (a GCC vector of floats), kLanes, kRegisters, kAccumulators, and static load (any alignment), store,
-// broadcast, load_four (four floats, again and again), repeat<I> (the I-th of those in all lanes), fma(a, b, c) =
-// a * b + c, and max and min that return their *second* operand where one is NaN.
+// `Isa` provides: Vector (a GCC vector of floats), kLanes, kRegisters, kAccumulators (the most sums), kVectorsOf4 (the
+// most vectors of a tile of four output channels), and static load (any alignment), store, broadcast, load_four (four
+// floats, again and again), repeat<I> (the I-th of those in all lanes), fma(a, b, c) = a * b + c, and max and min that
+// return their *second* operand where one is NaN.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"
@@ -106,9 +107,9 @@ struct Tile {
     const float* bias = m.bias + row.output * int64_t{G};
     const float* start = m.start + row.output * G * m.start_stride;
 #pragma GCC unroll 28
-    for (int v = 0; v < kVectors; ++v) {
-      sum[0][v] = m.start != nullptr ? Isa::load(start + offset(m.start_stride, v)) : Isa::broadcast(bias + v / kPositions);
-    }
+    for (int v = 0; v < kVectors; ++v)
+      sum[0][v] =
+          m.start != nullptr ? Isa::load(start + offset(m.start_stride, v)) : Isa::broadcast(bias + v / kPositions);
   }
 
   // Floats from the first of a row's vectors to another, where output channels are `stride` apart.
@@ -126,7 +127,8 @@ struct Tile {
     const int64_t place = row.place * G * m.result_stride;
     if (m.residual != nullptr) {
 #pragma GCC unroll 28
-      for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m.result_stride, v));
+      for (int v = 0; v < kVectors; ++v)
+        sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m.result_stride, v));
     }
     if (m.clamp) {
       const Vector low = Isa::broadcast(&m.low);
@@ -180,9 +182,12 @@ struct Tile {
   }
 };
 
+template <class Isa, int G>
+constexpr int kMostVectors = G == 1 ? Isa::kAccumulators : Isa::kVectorsOf4;
+
 template <class Isa, int G, int A, int B>
 constexpr MultiplyFn select() {
-  if constexpr (G * A * B <= Isa::kAccumulators) {
+  if constexpr (A * B <= kMostVectors<Isa, G>) {
     return Tile<Isa, G, A, B>::multiply;
   } else {
     return nullptr;
@@ -282,8 +287,13 @@ void finish(const Finish& f, const float* residual, float* y, int64_t count) noe
    select<Isa, G, A, 5>(),  select<Isa, G, A, 6>(),  select<Isa, G, A, 7>(),  select<Isa, G, A, 8>(),  \
    select<Isa, G, A, 9>(),  select<Isa, G, A, 10>(), select<Isa, G, A, 11>(), select<Isa, G, A, 12>(), \
    select<Isa, G, A, 13>(), select<Isa, G, A, 14>()}
-#define ONNXCOMP_MULTIPLY_TABLE(Isa, G)                                                                 \
-  {ONNXCOMP_MINORS(Isa, G, 1), ONNXCOMP_MINORS(Isa, G, 2), ONNXCOMP_MINORS(Isa, G, 3), ONNXCOMP_MINORS(Isa, G, 4)}
+#define ONNXCOMP_TILES(Isa, G)                                                                         \
+  {                                                                                                    \
+    kMostVectors<Isa, G>, {                                                                            \
+      ONNXCOMP_MINORS(Isa, G, 1), ONNXCOMP_MINORS(Isa, G, 2), ONNXCOMP_MINORS(Isa, G, 3),              \
+          ONNXCOMP_MINORS(Isa, G, 4)                                                                   \
+    }                                                                                                  \
+  }
 
 }  // namespace
 }  // namespace onnxcomp::sparse_conv
