@@ -1,4 +1,4 @@
-// What the C++ tests need: a check that counts, random data, and a bitmap made from a dense weight.
+// What the C++ tests need: a check that counts, random data, and the stored formats made from a dense weight.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "packing/bitmap.h"
+#include "packing/block_bitmap.h"
 
 namespace onnxcomp::testing {
 
@@ -69,5 +69,45 @@ class PackedWeight {
   std::vector<float> values_;
   int64_t elements_;
 };
+
+// A bitmap of blocks of `height` outputs, those that hold a nonzero, and the memory it points to.
+class StoredBlocks {
+ public:
+  StoredBlocks(const std::vector<float>& weight, int64_t height, int64_t columns) {
+    const int64_t rows = static_cast<int64_t>(weight.size()) / columns / height;
+    mask_.resize((rows * columns + 7) / 8);
+    for (int64_t block = 0; block < rows * columns; ++block) {
+      const float* first = weight.data() + block / columns * height * columns + block % columns;
+      bool kept = false;
+      for (int64_t r = 0; r < height; ++r) kept = kept || first[r * columns] != 0;
+      if (!kept) continue;
+      mask_[block / 8] |= static_cast<uint8_t>(1u << block % 8);
+      for (int64_t r = 0; r < height; ++r) values_.push_back(first[r * columns]);
+    }
+    bitmap_ = {{mask_.data(), static_cast<int64_t>(mask_.size()), values_.data(), false,
+                static_cast<int64_t>(values_.size()), rows * columns},
+               height,
+               columns};
+  }
+  StoredBlocks(const StoredBlocks&) = delete;
+  const BlockBitmap& bitmap() const { return bitmap_; }
+
+ private:
+  std::vector<uint8_t> mask_;
+  std::vector<float> values_;
+  BlockBitmap bitmap_;
+};
+
+// Sets all but a share `density` of the blocks of `height` outputs to zero.
+inline void prune_blocks(std::vector<float>& weight, int64_t height, int64_t columns, double density,
+                         std::mt19937& random) {
+  std::bernoulli_distribution keep(density);
+  for (int64_t row = 0; row < static_cast<int64_t>(weight.size()) / columns / height; ++row) {
+    for (int64_t column = 0; column < columns; ++column) {
+      if (keep(random)) continue;
+      for (int64_t r = 0; r < height; ++r) weight[(row * height + r) * columns + column] = 0;
+    }
+  }
+}
 
 }  // namespace onnxcomp::testing

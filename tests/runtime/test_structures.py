@@ -65,21 +65,23 @@ def test_no_block_and_every_block(structure: str, density: float) -> None:
     assert (np.abs(body - dense_output(case)) <= tolerance(case)).all()
 
 
-def test_zeros_inside_blocks_are_kept() -> None:
+@pytest.mark.parametrize("structure", ["4x1", "16x1"])
+def test_zeros_inside_blocks_are_kept(structure: str) -> None:
     """A block is stored whole, however few of its values are not zero."""
-    case = structured_case("16x1", (16, 5, 3, 3), (1, 5, 8, 8))
+    case = structured_case(structure, (16, 5, 3, 3), (1, 5, 8, 8))
     case.weight[3:] = 0
     assert_equals_dense(case)
 
 
-def test_float16_values_are_decoded() -> None:
-    case = structured_case("16x1", (16, 5, 3, 3), (1, 5, 8, 8))
+@pytest.mark.parametrize("structure", ["4x1", "16x1"])
+def test_float16_values_are_decoded(structure: str) -> None:
+    case = structured_case(structure, (16, 5, 3, 3), (1, 5, 8, 8))
     case.weight = case.weight.astype(np.float16).astype(np.float32)
     assert sparse_model(case).graph.initializer[1].data_type == 10
     assert_equals_dense(case)
 
 
-@pytest.mark.parametrize("structure", ["16x1", "2:16"])
+@pytest.mark.parametrize("structure", ["4x1", "16x1", "2:16"])
 def test_sizes_may_change_between_runs(structure: str) -> None:
     case = structured_case(structure, (16, 20, 3, 3), (1, 20, 14, 14), pads=[1, 1, 1, 1], strides=[2, 1])
     case.x_shape = ["N", 20, "H", "W"]

@@ -58,20 +58,20 @@ bool prefers_windows(const sparse_conv::Kernel& kernel, const StoredWeight& stor
   // With few channels most of a vector would be padding.
   if (stored.kept == 0 || shape.outputs < kChannels / 2 || shape.channels < kChannels / 2) return false;
   return channel_conv::predict_cycles(expected, channel_conv::work_of_windows(shape, stored.kept)) <
-         sparse_conv::predict_cycles(kernel, expected, stored.elements.count);
+         sparse_conv::predict_cycles(kernel, expected, entries_of(stored.blocks));
 }
 
 // The weight for the kernels that have output channels for lanes, where it has a structure that they are made for.
 std::optional<channel_conv::Weight> pack_channels(const sparse_conv::Kernel& kernel, const StoredWeight& stored,
                                                   const ConvShape& expected) {
   const WeightShape& shape = expected.weight;
-  if (stored.blocks && stored.blocks->height == kChannels) {
+  if (stored.blocks.height == kChannels) {
     const int64_t block =
-        channel_conv::choose_block(expected, channel_conv::work_of_blocks(shape, stored.blocks->kept()));
-    return channel_conv::Weight(pack_channel_blocks(*stored.blocks, shape, block));
+        channel_conv::choose_block(expected, channel_conv::work_of_blocks(shape, stored.blocks.kept()));
+    return channel_conv::Weight(pack_channel_blocks(stored.blocks, shape, block));
   }
   if (prefers_windows(kernel, stored, expected))
-    return channel_conv::Weight(pack_channel_windows(stored.elements, shape, stored.kept));
+    return channel_conv::Weight(pack_channel_windows(stored.blocks.stored, shape, stored.kept));
   return std::nullopt;
 }
 
@@ -120,10 +120,8 @@ void SparseConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   const ConvShape expected = conv_shape(conv_, 1, expected_sizes(conv_, ort::declared_input_shape(api, info, kX)));
   if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(*kernel_, stored, expected);
   if (channel_weight_) return;
-  const OwnedBitmap expanded = stored.blocks ? expand(*stored.blocks) : OwnedBitmap{};
-  const Bitmap bitmap = stored.blocks ? expanded.bitmap() : stored.elements;
-  const int64_t block = sparse_conv::choose_block(*kernel_, expected, bitmap.count);
-  weight_ = pack_blocked_csr(bitmap, weight_shape(conv_), block);
+  const int64_t block = sparse_conv::choose_block(*kernel_, expected, entries_of(stored.blocks));
+  weight_ = pack_blocked_csr(stored.blocks, expected.weight, block);
 }
 
 void SparseConv::compute(OrtKernelContext* context) const {

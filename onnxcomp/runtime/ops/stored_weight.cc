@@ -54,23 +54,22 @@ StoredWeight read_stored_weight(const OrtApi& api, const OrtKernelInfo* info, co
   const WeightShape shape = weight_shape(conv);
   const int64_t columns = shape.channels * shape.taps;
   const int64_t outputs = shape.groups * shape.outputs;
-  StoredWeight stored{};
   if (in_blocks) {
     const int64_t height = read_height(attributes, structure, shape);
-    stored.blocks = BlockBitmap{read_mask_and_values(api, info, kMask, outputs / height * columns), height, columns};
-    stored.blocks->check();
-    return stored;
+    const BlockBitmap blocks = {read_mask_and_values(api, info, kMask, outputs / height * columns), height, columns};
+    blocks.check();
+    return {blocks, 0};
   }
-  stored.kept = kept_of(structure);
-  if (stored.kept == 0 && structure != "unstructured")
+  const int64_t kept = kept_of(structure);
+  if (kept == 0 && structure != "unstructured")
     fail("structure is '", structure, "', which this library does not know: only 'unstructured' and n:16 (n: 1 to 15)");
-  stored.elements = read_bitmap(api, info, kMask, outputs * columns);
-  if (stored.kept > 0) {
-    const int64_t most = most_in_window(stored.elements, shape);
-    if (most > stored.kept)
+  const Bitmap elements = read_bitmap(api, info, kMask, outputs * columns);
+  if (kept > 0) {
+    const int64_t most = most_in_window(elements, shape);
+    if (most > kept)
       fail("structure is '", structure, "', but a window of 16 input channels holds ", most, " values");
   }
-  return stored;
+  return {{elements, 1, columns}, kept};
 }
 
 }  // namespace onnxcomp

@@ -1,8 +1,6 @@
 // A SparseConv's weight as it stands in the model, checked.
 #pragma once
 
-#include <optional>
-
 #include "abi.h"
 #include "ops/conv_attributes.h"
 #include "packing/bitmap.h"
@@ -13,9 +11,8 @@ namespace onnxcomp {
 
 // Pointers are to constants of the model, which live as long as the session.
 struct StoredWeight {
-  Bitmap elements;                    // SparseConv
-  std::optional<BlockBitmap> blocks;  // BlockSparseConv, instead
-  int64_t kept;                       // the n of structure n:16; 0 where there is another
+  BlockBitmap blocks;  // of a SparseConv: single elements, blocks of height 1
+  int64_t kept;        // the n of structure n:16; 0 where there is another
 };
 
 WeightShape weight_shape(const ConvAttributes& conv);

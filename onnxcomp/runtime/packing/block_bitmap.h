@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "packing/bitmap.h"
 
@@ -29,20 +28,5 @@ struct BlockBitmap {
     stored.for_each([&](int64_t block, int64_t index) { visit(block / columns, block % columns, index); });
   }
 };
-
-// A bitmap that owns its memory.
-struct OwnedBitmap {
-  std::vector<uint8_t> mask;
-  std::vector<float> values;
-  int64_t elements;
-
-  Bitmap bitmap() const {
-    return {mask.data(), static_cast<int64_t>(mask.size()), values.data(), false, static_cast<int64_t>(values.size()),
-            elements};
-  }
-};
-
-// The same weight element by element, for kernels that know no blocks.
-OwnedBitmap expand(const BlockBitmap& blocks);
 
 }  // namespace onnxcomp

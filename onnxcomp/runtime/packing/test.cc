@@ -1,4 +1,5 @@
 // The stored format and its packing: every nonzero arrives, once, where it belongs; what disagrees is refused.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -73,11 +74,12 @@ std::vector<float> unpack(const BlockedCsr& csr) {
   std::vector<float> weight(s.groups * s.outputs * s.channels * s.taps);
   for (int64_t g = 0; g < s.groups; ++g) {
     for (int64_t b = 0; b < csr.blocks; ++b) {
-      for (int64_t o = 0; o < s.outputs; ++o) {
-        const int64_t row = csr.first_row(g, b) + o;
-        const int64_t base = ((g * s.outputs + csr.output[row]) * s.channels + b * csr.block) * s.taps;
+      for (int64_t v = 0; v < s.outputs; ++v) {
+        const int64_t row = csr.first_row(g, b) + v / csr.height;
+        const int64_t output = csr.output[row] * csr.height + v % csr.height;
+        const int64_t base = ((g * s.outputs + output) * s.channels + b * csr.block) * s.taps;
         for (uint32_t i = csr.row_begin[row]; i < csr.row_begin[row + 1]; ++i)
-          weight[base + csr.index[i]] += csr.value[i];
+          weight[base + csr.index[i]] += csr.value[i * csr.height + v % csr.height];
       }
     }
   }
@@ -87,27 +89,41 @@ std::vector<float> unpack(const BlockedCsr& csr) {
 // Within every range of outputs, rows stand by falling length and belong to the range.
 bool rows_are_sorted(const BlockedCsr& csr) {
   const auto length = [&](size_t row) { return csr.row_begin[row + 1] - csr.row_begin[row]; };
+  const int64_t range = kSortedOutputs / csr.height;
   for (size_t row = 0; row < csr.output.size(); ++row) {
-    const int64_t position = static_cast<int64_t>(row) % csr.shape.outputs;
-    if (csr.output[row] / kSortedOutputs != position / kSortedOutputs) return false;
-    if (position % kSortedOutputs != 0 && length(row) > length(row - 1)) return false;
+    const int64_t position = static_cast<int64_t>(row) % csr.rows();
+    if (csr.output[row] / range != position / range) return false;
+    if (position % range != 0 && length(row) > length(row - 1)) return false;
   }
   return true;
 }
 
 void test_blocked_csr() {
   std::mt19937 random(1);
-  for (const WeightShape& shape :
-       {WeightShape{1, 5, 7, 9}, WeightShape{3, 2, 4, 1}, WeightShape{2, 8, 16, 25}, WeightShape{1, 100, 6, 3}}) {
+  struct {
+    WeightShape shape;
+    int64_t height;
+  } const cases[] = {
+      {{1, 5, 7, 9}, 1},  {{3, 2, 4, 1}, 1},  {{2, 8, 16, 25}, 1},  {{1, 100, 6, 3}, 1},
+      {{1, 4, 7, 9}, 4},  {{3, 8, 4, 1}, 4},  {{2, 100, 16, 25}, 4}, {{1, 16, 6, 3}, 16},
+      {{2, 48, 5, 9}, 16},
+  };
+  for (const auto& [shape, height] : cases) {
     for (const double density : {0.0, 0.1, 1.0}) {
       for (const int64_t block : {int64_t{1}, int64_t{3}, shape.channels}) {
-        const auto weight =
-            testing::sparse_normal(random, shape.groups * shape.outputs * shape.channels * shape.taps, density);
-        const testing::PackedWeight packed(weight);
-        const BlockedCsr csr = pack_blocked_csr(packed.bitmap(), shape, block);
+        const int64_t columns = shape.channels * shape.taps;
+        auto weight = testing::normal(random, shape.groups * shape.outputs * columns);
+        testing::prune_blocks(weight, height, columns, density, random);
+        const testing::StoredBlocks stored(weight, height, columns);
+        const BlockedCsr csr = pack_blocked_csr(stored.bitmap(), shape, block);
+        const Entries expected = entries_of(stored.bitmap());
+        expect(csr.height == expected.height && csr.entries().count == expected.count, "entries are miscounted");
+        expect(csr.height == std::min(height, kRowHeight), "rows have a height of %lld",
+               static_cast<long long>(csr.height));
         expect(rows_are_sorted(csr), "rows of a range do not stand by falling length");
-        expect(unpack(csr) == weight, "%lld groups, block %lld, density %g: packing changed the weight",
-               static_cast<long long>(shape.groups), static_cast<long long>(block), density);
+        expect(unpack(csr) == weight, "%lld groups, block %lld, height %lld, density %g: packing changed the weight",
+               static_cast<long long>(shape.groups), static_cast<long long>(block), static_cast<long long>(height),
+               density);
       }
     }
   }
@@ -193,11 +209,11 @@ void test_block_bitmap() {
          "a block too many is refused");
   expect(refusal(StoredBlocks({0b1101010}, 6, 8, 2, 3).bitmap).find("past") != std::string::npos,
          "a block past the end is refused");
-  const OwnedBitmap expanded = expand(stored.bitmap);
   std::vector<float> weight(12);
-  expanded.bitmap().check();
-  expanded.bitmap().for_each([&](int64_t element, int64_t index) { weight[element] = expanded.bitmap().value(index); });
-  expect(weight == std::vector<float>{0, 1, 0, 0, 2, 0, 3, 0, 5, 4, 0, 6}, "blocks expand to the wrong elements");
+  stored.bitmap.for_each([&](int64_t row, int64_t column, int64_t index) {
+    for (int64_t r = 0; r < 2; ++r) weight[(row * 2 + r) * 3 + column] = stored.bitmap.stored.value(index * 2 + r);
+  });
+  expect(weight == std::vector<float>{0, 1, 0, 0, 2, 0, 3, 0, 5, 4, 0, 6}, "blocks hold the wrong elements");
 }
 
 void test_channel_blocks() {

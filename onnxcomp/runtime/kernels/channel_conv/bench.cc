@@ -75,7 +75,7 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   if (kept) {
     prune_windows(data.weight, shape, *kept, random);
   } else {
-    prune_blocks(data.weight, kChannels, shape.channels * shape.taps, density, random);
+    testing::prune_blocks(data.weight, kChannels, shape.channels * shape.taps, density, random);
   }
   const auto nonzeros = static_cast<double>(data.weight.size() - static_cast<size_t>(std::count(
                                                 data.weight.begin(), data.weight.end(), 0.0f)));
@@ -92,7 +92,7 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
               static_cast<int>(plan.tile_y.size(0)), static_cast<int>(plan.tile_x.size(0)),
               static_cast<int>(plan.strip_y.parts), static_cast<int>(plan.strip_x.parts),
               static_cast<int>(plan.block), plan.cycles / 4.2e3,
-              sparse_conv::predict_cycles(finisher, p.shape, static_cast<int64_t>(nonzeros)) / 4.2e3);
+              sparse_conv::predict_cycles(finisher, p.shape, {static_cast<int64_t>(nonzeros), 1}) / 4.2e3);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Every implementation, best first: declarations, dispatch and tests come from this list. An instruction set without
-// one runs these weights element by element (sparse_conv).
+// one runs these weights with sparse_conv.
 #pragma once
 
 #include "kernels/channel_conv/contract.h"

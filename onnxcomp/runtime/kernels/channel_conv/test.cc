@@ -53,7 +53,7 @@ void run(const Kernel& kernel, const char* name, const Problem& p, const ConvSha
     if (kept) {
       prune_windows(data.weight, shape, *kept, random);
     } else {
-      prune_blocks(data.weight, kChannels, shape.channels * shape.taps, p.density, random);
+      testing::prune_blocks(data.weight, kChannels, shape.channels * shape.taps, p.density, random);
     }
     const Weight weight = pack(data.weight, expected, kept);
     const Plan plan = make_plan(p.shape, weight);

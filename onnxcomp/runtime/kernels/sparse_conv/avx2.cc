@@ -10,7 +10,9 @@ namespace {
 struct Avx2 {
   using Vector = __m256;
   static constexpr int kLanes = 8;
+  static constexpr int kRegisters = 16;
   static constexpr int kAccumulators = 14;
+  static constexpr int kVectorsOf4 = 2;  // eight sums, four weights and an input
 
   static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
@@ -126,8 +128,9 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx2_kernel = {
-    "avx2",     Avx2::kLanes, Avx2::kAccumulators, kChunk,       ONNXCOMP_MULTIPLY_TABLE(Avx2),
-    copy<Avx2>, subsample<Avx2>, gather,       shift,               scatter,      finish<Avx2>,
+    "avx2",     Avx2::kLanes,    kChunk, ONNXCOMP_TILES(Avx2, 1), ONNXCOMP_TILES(Avx2, 4),
+    copy<Avx2>, subsample<Avx2>, gather, shift,                   scatter,
+    finish<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -10,7 +10,9 @@ namespace {
 struct Avx512 {
   using Vector = __m512;
   static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
   static constexpr int kAccumulators = 28;
+  static constexpr int kVectorsOf4 = 7;
 
   static Vector load(const void* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
@@ -292,7 +294,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 }  // namespace
 
 const Kernel avx512_kernel = {
-    "avx512", Avx512::kLanes, Avx512::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Avx512),
+    "avx512", Avx512::kLanes, kMaxChunk, ONNXCOMP_TILES(Avx512, 1), ONNXCOMP_TILES(Avx512, 4),
     copy<Avx512>, subsample<Avx512>, gather, shift, scatter, finish<Avx512>,
 };
 

@@ -43,6 +43,7 @@ std::vector<Layer> layers() {
 struct Choice {
   double density = 0.1;
   const char* layer = "";  // part of the wanted ones' names
+  int64_t height = 1;
   bool residual = false;
 };
 
@@ -79,7 +80,7 @@ void bench(const Kernel& kernel, const Choice& choice) {
   for (const Layer& layer : layers()) {
     if ((std::string(kernel.name) + " " + layer.name).find(choice.layer) == std::string::npos) continue;
     std::mt19937 random(1);
-    const Problem p{layer.shape, choice.density, choice.residual, {Activation::relu, 0, INFINITY, 0}};
+    const Problem p{layer.shape, choice.density, choice.residual, {Activation::relu, 0, INFINITY, 0}, 0, choice.height};
     const Data data(p, random);
     const Prepared prepared(kernel, p, data.weight, p.shape);
     const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1);
@@ -97,14 +98,16 @@ void bench(const Kernel& kernel, const Choice& choice) {
 }  // namespace
 }  // namespace onnxcomp::sparse_conv
 
-// bench [density [name [residual]]]: the share of nonzeros, 0.1 where it is not given; part of the wanted instruction
-// set's and layers' names, as in "avx512 1x1"; anything at all to add a residual.
+// bench [density [name [height [residual]]]]: the share of nonzeros, 0.1 where it is not given; part of the wanted
+// instruction set's and layers' names, as in "avx512 1x1"; the height of the weight's blocks, 1, 4 or 16; anything at
+// all to add a residual.
 int main(int count, char** arguments) {
   using namespace onnxcomp;
   sparse_conv::Choice choice;
   if (count > 1) choice.density = std::atof(arguments[1]);
   if (count > 2) choice.layer = arguments[2];
-  choice.residual = count > 3;
+  if (count > 3) choice.height = std::atoi(arguments[3]);
+  choice.residual = count > 4;
 #define ONNXCOMP_BENCH(name) \
   if (detected_isa() >= Isa::name) sparse_conv::bench(sparse_conv::name##_kernel, choice);
   ONNXCOMP_SPARSE_CONV_KERNELS(ONNXCOMP_BENCH)

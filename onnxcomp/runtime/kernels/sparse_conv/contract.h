@@ -4,6 +4,9 @@
 // along its minor axis, contiguous in the scratch. What the lanes of a vector stand for is decided by the tile's
 // placement (placement.h); to `multiply` they are L independent convolutions.
 //
+// A *row* of the weight stands for G successive output channels, 1 or 4, that share their nonzeros' places: each entry
+// has G values, and its input is loaded once for all of them.
+//
 // Only plain declarations may stand here: the files compiled for wide instruction sets include this header, and an
 // inline function emitted there could be the copy the linker keeps for every CPU.
 #pragma once
@@ -16,27 +19,29 @@ constexpr int kMaxMajor = 4;
 constexpr int kMaxMinor = 14;
 constexpr int kReadAhead = 4;
 
-// For every row r, with output channel o = output[r], and position (a, b) of a tile:
+// For every row r, with o = output[r] and p = place[r], output channel g = 0 .. G - 1 of it, and position (a, b) of a
+// tile:
 //
-//   result[place[r]][a][b] =
-//       clamp(start[o][a][b] + sum over i of value[i] * input[index[i] * unit + a * pitch + b * 4L]
-//             + residual[place[r]][a][b])
+//   result[p][g][a][b] =
+//       clamp(start[o][g][a][b] + sum over i of value[i][g] * input[index[i] * unit + a * pitch + b * 4L]
+//             + residual[p][g][a][b])
 //
-// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o]. The input may have
-// any alignment; aligned to 4L bytes, each product is one aligned load and half the time.
+// i runs from row_begin[r] to row_begin[r + 1]. `start` is null where the sum starts with bias[o][g]. The input may
+// have any alignment; aligned to 4L bytes, a load takes half the time.
 struct Multiply {
   int64_t rows;
   const uint32_t* row_begin;  // [rows + 1]
   const uint32_t* output;     // [rows]
   const uint32_t* place;      // [rows]
-  const uint16_t* index;  // of each nonzero: where its input begins, in `unit`s; kReadAhead more are read, not used
-  const float* value;
+  const uint16_t* index;  // of each entry: where its input begins, in `unit`s; kReadAhead more are read, not used
+  const float* value;     // [entries][G]
   const char* input;
   int64_t unit;        // bytes
   int64_t pitch;       // bytes from one position along the major axis to the next
-  const float* bias;   // [outputs]
-  const float* start;  // [outputs][A][B][L], or null; may be `result` where `place` is `output`
-  float* result;       // [places][A][B][L], places `result_stride` floats apart
+  const float* bias;   // [outputs][G]
+  const float* start;  // [outputs][G][A][B][L], or null; may be `result` where `place` is `output`
+  int64_t start_stride;  // floats from one output channel to the next
+  float* result;         // [places][G][A][B][L]
   int64_t result_stride;
   const float* residual;  // as result, and may be it; or null
   const float* ahead;    // what is wanted next: A * B vectors of each of some channels, to be brought into L1's reach
@@ -47,6 +52,12 @@ struct Multiply {
   float high;
 };
 using MultiplyFn = void (*)(const Multiply&) noexcept;
+
+// Every tile there is for one G.
+struct Tiles {
+  int most_vectors;                           // a * b
+  MultiplyFn multiply[kMaxMajor][kMaxMinor];  // [a - 1][b - 1]; null where a * b is more
+};
 
 constexpr int kMaxChunk = 16;
 
@@ -132,10 +143,10 @@ using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_
 
 struct Kernel {
   const char* name;
-  int lanes;         // L: 4, 8 or 16
-  int accumulators;  // multiply[a - 1][b - 1] is null where a * b is more
-  int chunk;         // the most columns a LaneChunk may have
-  MultiplyFn multiply[kMaxMajor][kMaxMinor];
+  int lanes;  // L: 4, 8 or 16
+  int chunk;  // the most columns a LaneChunk may have
+  Tiles tiles;
+  Tiles tiles_of_4;  // G = 4
   CopyFn copy;
   SubsampleFn subsample;
   GatherFn gather;

@@ -18,7 +18,7 @@ constexpr int64_t kLargestScratch = int64_t{1} << 16;
 // Cycles on a core with two FMA units and two vector loads a cycle: a least-squares fit to 8,000 runs of 18 layers with
 // 90 and 95 % zeros, timed on Zen 5 with sixteen lanes. The plans it picks take 5 % more than the best on average.
 constexpr double kPerVectorProduct = 0.54;   // 0.5 for the FMA
-constexpr double kPerNonzero = 0.55;         // weight and address
+constexpr double kPerEntry = 0.55;           // weights and address
 constexpr double kPerRowVector = 2.1;        // partial sum in and out
 constexpr double kPerRow = 6.5;              // a loop begun and ended
 constexpr double kPerGatheredChunk = 6.4;    // up to 8 columns of all lanes, once per row and input channel
@@ -28,7 +28,8 @@ constexpr double kPerShiftedVector = 3.0;
 constexpr double kPerScatteredChunk = 32.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
 constexpr double kPerSubsampledVector = 8.0;
-// More for each product, times the share of L1 that the scratch takes beyond kComfortable: others use L1 as well.
+// More for each product that has its load to itself, times the share of L1 that the scratch takes beyond kComfortable:
+// others use L1 as well. Where four share a load, it is done by the time they are.
 constexpr double kPerProductOutsideL1 = 0.41;
 constexpr double kComfortable = 0.8;
 
@@ -46,6 +47,9 @@ struct Candidate {
   double leave;  // cycles to store one output channel of a tile
   int64_t block;
   double cycles;
+
+  const Split& major() const { return minor_is_y ? x : y; }
+  const Split& minor() const { return minor_is_y ? y : x; }
 };
 
 int64_t l1_budget() { return machine().l1_bytes * 17 / 20; }  // the rest is for weights and sums passing through
@@ -55,17 +59,26 @@ int64_t fitting_block(const WeightShape& weight, int64_t channel_bytes) {
   return divide_up(weight.channels, divide_up(weight.channels, fitting));
 }
 
+// How many positions along the major axis of a tile registers have room for.
+int64_t at_once(const Kernel& kernel, int64_t height, int64_t major, int64_t minor) {
+  return std::min({major, int64_t{kMaxMajor}, tiles_for(kernel, height).most_vectors / minor});
+}
+
 // Predicted cycles of all tiles of one image.
-double predict(const Kernel& kernel, const ConvShape& shape, double nonzeros, const Candidate& c) {
+double predict(const Kernel& kernel, const ConvShape& shape, const Entries& entries, const Candidate& c) {
   const WeightShape& w = shape.weight;
   const double tiles = static_cast<double>(c.y.parts) * c.x.parts;
   const double vectors = static_cast<double>(c.y.length) * c.x.length / tiles;  // of the average tile
   const double blocks = divide_up(w.channels, c.block);
   const double scratch = static_cast<double>(c.block) * c.channel_vectors * kernel.lanes * 4;
   const double outside_l1 = std::clamp(scratch / machine().l1_bytes - kComfortable, 0.0, 1.0);
-  const double product = vectors * (kPerVectorProduct + outside_l1 * kPerProductOutsideL1);
-  const double rows = w.groups * w.outputs * blocks;
-  return tiles * (nonzeros * (product + kPerNonzero) + rows * (vectors * kPerRowVector + kPerRow) +
+  const double load = entries.height == 1 ? outside_l1 * kPerProductOutsideL1 : 0;
+  const double product = vectors * (entries.height * kPerVectorProduct + load);
+  const double outputs = w.groups * w.outputs * blocks;
+  const int64_t major = c.major().size(0);
+  const double passes = divide_up(major, at_once(kernel, entries.height, major, c.minor().size(0)));
+  return tiles * (entries.count * (product + passes * kPerEntry) +
+                  outputs * (vectors * kPerRowVector + passes * kPerRow / entries.height) +
                   w.groups * (w.channels * c.enter + w.outputs * c.leave));
 }
 
@@ -160,16 +173,22 @@ bool may_stay_in_place(const Kernel& kernel, const ConvShape& shape, int64_t vec
   return shape.pointwise() && plane % kernel.lanes == 0 && std::gcd(plane * 4 / kLineBytes, kSets) <= 2 * vectors;
 }
 
-Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
+// Vectors along a tile's minor axis.
+int64_t most_minor(const Kernel& kernel, const Entries& entries) {
+  return std::min(tiles_for(kernel, entries.height).most_vectors, kMaxMinor);
+}
+
+Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                      std::optional<int64_t> block) {
   const int64_t vectors = divide_up(shape.output_plane(), kernel.lanes);
   Candidate best{};
-  for (int64_t largest = 1; largest <= std::min<int64_t>(kernel.accumulators, kMaxMinor); ++largest) {
+  for (int64_t largest = 1; largest <= most_minor(kernel, entries); ++largest) {
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
     const double copied = c.channel_vectors * (shape.pointwise() ? kPerCopiedVector : kPerSubsampledVector);
     c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : copied;
     c.block = block.value_or(fitting_block(shape.weight, c.channel_vectors * kernel.lanes * 4));
-    c.cycles = predict(kernel, shape, nonzeros, c);
+    c.cycles = predict(kernel, shape, entries, c);
     if (best.block == 0 || c.cycles < best.cycles) best = c;
   }
   return best;
@@ -187,14 +206,16 @@ std::vector<Split> splits(int64_t length, int64_t most) {
 
 // Calls visit(candidate) with every way to cut the output map into tiles that there are kernels for.
 template <class Visit>
-void for_each_cut(const Kernel& kernel, const ConvShape& shape, Visit visit) {
+void for_each_cut(const Kernel& kernel, const ConvShape& shape, const Entries& entries, Visit visit) {
+  // Rows of one output channel have all of a tile in registers at once.
+  const int64_t most_major = entries.height == 1 ? kMaxMajor : kernel.tiles.most_vectors;
   for (int64_t grid_y = 1; grid_y <= kernel.lanes; grid_y *= 2) {
     const int64_t grid_x = kernel.lanes / grid_y;
     const int64_t rows = divide_up(shape.y.output, grid_y);
     const int64_t columns = divide_up(shape.x.output, grid_x);
     for (const bool minor_is_y : {false, true}) {
-      for (const Split& major : splits(minor_is_y ? columns : rows, kMaxMajor)) {
-        const int64_t most = std::min<int64_t>(kernel.accumulators / major.size(0), kMaxMinor);
+      for (const Split& major : splits(minor_is_y ? columns : rows, most_major)) {
+        const int64_t most = std::min(kernel.tiles.most_vectors / major.size(0), most_minor(kernel, entries));
         for (const Split& minor : splits(minor_is_y ? rows : columns, most)) {
           visit(Candidate{grid_y, grid_x, minor_is_y, minor_is_y ? minor : major, minor_is_y ? major : minor, 0, 0, 0,
                           0, 0});
@@ -204,10 +225,11 @@ void for_each_cut(const Kernel& kernel, const ConvShape& shape, Visit visit) {
   }
 }
 
-Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
+Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                     std::optional<int64_t> block) {
   const bool far = shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   Candidate best{};
-  for_each_cut(kernel, shape, [&](Candidate c) {
+  for_each_cut(kernel, shape, entries, [&](Candidate c) {
     const auto [y, x] = input_axes(shape, c.grid_y, c.grid_x, c.y, c.x);
     const auto rows = static_cast<int64_t>(y.own().size());
     const int64_t gathered = rows * static_cast<int64_t>(x.own().size());
@@ -218,16 +240,16 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, int64_t nonze
     c.leave = pieces(kernel, c.y.size(0), output_axis(c.x.size(0))) * kPerScatteredChunk;
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
     c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
-    c.cycles = predict(kernel, shape, nonzeros, c);
+    c.cycles = predict(kernel, shape, entries, c);
     const bool affordable = c.block * c.channel_vectors <= kLargestScratch;
     if (affordable && (best.block == 0 || c.cycles < best.cycles)) best = c;
   });
   return best;
 }
 
-Candidate best_cut(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros, std::optional<int64_t> block) {
-  return shape.single_pixel() ? best_pixels(kernel, shape, nonzeros, block)
-                           : best_lanes(kernel, shape, nonzeros, block);
+Candidate best_cut(const Kernel& kernel, const ConvShape& shape, const Entries& entries,
+                   std::optional<int64_t> block) {
+  return shape.single_pixel() ? best_pixels(kernel, shape, entries, block) : best_lanes(kernel, shape, entries, block);
 }
 
 void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight, Plan& plan) {
@@ -247,17 +269,18 @@ void lay_out_lanes(const Kernel& kernel, const ConvShape& shape, const BlockedCs
 
 }  // namespace
 
-int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros) {
-  return best_cut(kernel, shape, nonzeros, std::nullopt).block;
+const Tiles& tiles_for(const Kernel& kernel, int64_t height) { return height == 1 ? kernel.tiles : kernel.tiles_of_4; }
+
+int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries) {
+  return best_cut(kernel, shape, entries, std::nullopt).block;
 }
 
-double predict_cycles(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros) {
-  return best_cut(kernel, shape, nonzeros, std::nullopt).cycles;
+double predict_cycles(const Kernel& kernel, const ConvShape& shape, const Entries& entries) {
+  return best_cut(kernel, shape, entries, std::nullopt).cycles;
 }
 
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight) {
-  const auto nonzeros = static_cast<int64_t>(weight.value.size());
-  const Candidate c = best_cut(kernel, shape, nonzeros, weight.block);
+  const Candidate c = best_cut(kernel, shape, weight.entries(), weight.block);
   Plan plan{shape.single_pixel(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
             {}, {}, false, {}};
   for (int smaller_y = 0; smaller_y < 2; ++smaller_y) {
@@ -267,6 +290,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
       TileLayout& tile = plan.tile[smaller_y][smaller_x];
       tile.major = c.minor_is_y ? columns : rows;
       tile.minor = c.minor_is_y ? rows : columns;
+      tile.at_once = at_once(kernel, weight.height, tile.major, tile.minor);
       if (!plan.pixels) tile.output = map_layout(kernel, output_axis(rows), output_axis(columns), c.minor_is_y);
     }
   }

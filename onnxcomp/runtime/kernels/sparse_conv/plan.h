@@ -41,6 +41,7 @@ struct Shift {
 struct TileLayout {
   int64_t major;
   int64_t minor;
+  int64_t at_once;   // along the major axis, while sums are in registers
   MapLayout output;  // lanes only
 
   int64_t vectors() const { return major * minor; }
@@ -70,11 +71,14 @@ struct Plan {
   }
 };
 
-// How many input channels to pack to a block, for a weight with `nonzeros` entries.
-int64_t choose_block(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
+// For rows of `height` output channels.
+const Tiles& tiles_for(const Kernel& kernel, int64_t height);
+
+// How many input channels to pack to a block, for a weight with these entries.
+int64_t choose_block(const Kernel& kernel, const ConvShape& shape, const Entries& entries);
 
 // Cycles of the cheapest plan for such a weight, for one image and all groups.
-double predict_cycles(const Kernel& kernel, const ConvShape& shape, int64_t nonzeros);
+double predict_cycles(const Kernel& kernel, const ConvShape& shape, const Entries& entries);
 
 // The cheapest plan for a packed weight.
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight);

@@ -10,7 +10,9 @@ namespace {
 struct Portable {
   using Vector __attribute__((vector_size(16))) = float;
   static constexpr int kLanes = 4;
-  static constexpr int kAccumulators = 12;  // of 16 registers: one holds the weight, some the products
+  static constexpr int kRegisters = 16;
+  static constexpr int kAccumulators = 12;  // one register holds the weight, some the products
+  static constexpr int kVectorsOf4 = 2;
 
   static Vector load(const void* from) {
     Vector v;
@@ -74,7 +76,7 @@ void shift(const LaneShift& s, float* vectors) noexcept {
 }  // namespace
 
 const Kernel portable_kernel = {
-    "portable", Portable::kLanes, Portable::kAccumulators, kMaxChunk, ONNXCOMP_MULTIPLY_TABLE(Portable),
+    "portable", Portable::kLanes, kMaxChunk, ONNXCOMP_TILES(Portable, 1), ONNXCOMP_TILES(Portable, 4),
     copy<Portable>, subsample<Portable>, gather, shift, scatter, finish<Portable>,
 };
 

@@ -16,6 +16,7 @@ struct Problem {
   bool residual = false;
   Finish finish = {Activation::none, 0, 0, 0};
   int64_t misalignment = 0;  // floats that X, Y and Z are off a 64-byte boundary
+  int64_t height = 1;        // of the weight's blocks, which divides the outputs of a group
 };
 
 // An axis as a node gives it, with `after` elements of padding behind the input.
@@ -40,14 +41,16 @@ class Buffer {
 
 struct Data {
   Data(const Problem& p, std::mt19937& random)
-      : weight(testing::sparse_normal(random, p.shape.output_channels() * p.shape.weight.channels * p.shape.weight.taps,
-                                      p.density)),
+      : weight(testing::normal(random, p.shape.output_channels() * columns(p))),
         x(testing::normal(random, p.shape.batch * p.shape.input_channels() * p.shape.input_plane()), p.misalignment),
         bias(testing::normal(random, p.shape.output_channels()), 0),
         residual(testing::normal(random, p.residual ? outputs(p) : 0), p.misalignment),
         y(std::vector<float>(outputs(p), 1e30f), p.misalignment),
-        tensors{x.data(), bias.data(), p.residual ? residual.data() : nullptr, y.data()} {}
+        tensors{x.data(), bias.data(), p.residual ? residual.data() : nullptr, y.data()} {
+    testing::prune_blocks(weight, p.height, columns(p), p.density, random);
+  }
 
+  static int64_t columns(const Problem& p) { return p.shape.weight.channels * p.shape.weight.taps; }
   static int64_t outputs(const Problem& p) {
     return p.shape.batch * p.shape.output_channels() * p.shape.output_plane();
   }
@@ -63,9 +66,9 @@ struct Data {
 // The weight packed as when a session is created, and the plan for the shape at hand.
 struct Prepared {
   Prepared(const Kernel& kernel, const Problem& p, const std::vector<float>& weight, const ConvShape& expected) {
-    const testing::PackedWeight packed(weight);
-    const Bitmap bitmap = packed.bitmap();
-    csr = pack_blocked_csr(bitmap, p.shape.weight, choose_block(kernel, expected, bitmap.count));
+    const testing::StoredBlocks stored(weight, p.height, Data::columns(p));
+    const int64_t block = choose_block(kernel, expected, entries_of(stored.bitmap()));
+    csr = pack_blocked_csr(stored.bitmap(), p.shape.weight, block);
     plan = make_plan(kernel, p.shape, csr);
   }
   BlockedCsr csr;

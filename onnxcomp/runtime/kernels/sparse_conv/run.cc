@@ -26,6 +26,20 @@ int64_t parts_for(int64_t tiles, int64_t threads) {
   return parts;
 }
 
+// All of a tile, as many positions along its major axis as registers have room for at a time.
+void multiply(const Kernel& kernel, int64_t height, const TileLayout& tile, Multiply m) {
+  const auto& by_size = tiles_for(kernel, height).multiply;
+  for (int64_t done = 0; done < tile.major; done += tile.at_once) {
+    const int64_t major = std::min(tile.at_once, tile.major - done);
+    by_size[major - 1][tile.minor - 1](m);
+    const int64_t floats = major * tile.minor * kernel.lanes;
+    m.input += major * m.pitch;
+    m.result += floats;
+    if (m.start != nullptr) m.start += floats;
+    if (m.residual != nullptr) m.residual += floats;
+  }
+}
+
 bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
 
 }  // namespace
@@ -52,8 +66,9 @@ void Run::choose_tasks(int64_t threads) {
 Run::Unit Run::unit(int64_t index) const {
   const Split ranges = {divide_up(weight_.shape.outputs, kSortedOutputs), parts_};
   const int64_t part = index % parts_;
-  const int64_t first = ranges.begin(part) * kSortedOutputs;
-  const int64_t last = std::min(first + ranges.size(part) * kSortedOutputs, weight_.shape.outputs);
+  const int64_t range_rows = kSortedOutputs / weight_.height;
+  const int64_t first = ranges.begin(part) * range_rows;
+  const int64_t last = std::min(first + ranges.size(part) * range_rows, weight_.rows());
   return {index / parts_, first, last - first};
 }
 
@@ -63,19 +78,19 @@ bool Run::run(int64_t task) const noexcept {
 
 template <class Placement>
 bool Run::run_tiles(int64_t task) const noexcept {
-  const int64_t tile_floats = plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest
+  const int64_t row_floats = weight_.height * plan_.tile[0][0].vectors() * kernel_.lanes;  // of the largest tile
   // One vector more: subsampled rows end anywhere in a vector, and are stored whole.
   const int64_t input_floats = in_place_ ? 0 : (plan_.block * plan_.channel_vectors + 1) * kernel_.lanes;
-  const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * tile_floats : 0;
+  const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * row_floats : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
-                      Workspace::piece<float>(kRowsAtOnce * tile_floats) +
+                      Workspace::piece<float>(kRowsAtOnce * row_floats) +
                       Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
   scratch.input = workspace.take<float>(input_floats);
   scratch.partial = workspace.take<float>(partial_floats);
-  scratch.finished = workspace.take<float>(kRowsAtOnce * tile_floats);
+  scratch.finished = workspace.take<float>(kRowsAtOnce * row_floats);
   Placement placement(kernel_, shape_, plan_, workspace);
 
   const int64_t units = weight_.shape.groups * parts_;
@@ -98,7 +113,6 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const int64_t vector_bytes = kernel_.lanes * 4;
   const int64_t pixel_bytes = in_place_ ? shape_.input_plane() * 4 : layout.minor * vector_bytes;  // of a channel
   const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
-  const MultiplyFn multiply = kernel_.multiply[layout.major - 1][layout.minor - 1];
 
   Multiply m{};
   m.rows = unit.rows;
@@ -107,8 +121,8 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   m.unit = plan_.pixels ? pixel_bytes : vector_bytes;
   m.pitch = plan_.pitch;
   m.bias = tensors_.bias + unit.group * shape.outputs;
-  m.result = scratch.partial - unit.first * tile_floats;
-  m.result_stride = tile_floats;
+  m.result = scratch.partial - unit.first * weight_.height * tile_floats;
+  m.start_stride = m.result_stride = tile_floats;
   for (int64_t block = 0; block < weight_.blocks; ++block) {
     const bool last = block + 1 == weight_.blocks;
     const int64_t first_row = weight_.first_row(unit.group, block) + unit.first;
@@ -132,7 +146,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       m.ahead_channels = std::min(weight_.block, shape.channels - first);
     }
     if (last) break;
-    multiply(m);
+    multiply(kernel_, weight_.height, layout, m);
     m.start = m.result;
   }
   finish_rows(tile, scratch, image * shape_.output_channels() + unit.group * shape.outputs, m);
@@ -141,7 +155,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
 // The last block of input channels, and what comes after it.
 template <class Placement>
 void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& m) const noexcept {
-  const MultiplyFn multiply = kernel_.multiply[tile.layout().major - 1][tile.layout().minor - 1];
+  const int64_t height = weight_.height;
   const int64_t plane = shape_.output_plane();
   const int64_t tile_floats = m.result_stride;
   m.clamp = is_clamp(finish_.activation);
@@ -153,21 +167,23 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     m.result = tensors_.y + begin;
     m.result_stride = plane;
     if (tensors_.residual != nullptr) m.residual = tensors_.residual + begin;
-    return multiply(m);
+    return multiply(kernel_, height, tile.layout(), m);
   }
   m.result = scratch.finished;
   m.place = kInOrder;
   if (tensors_.residual != nullptr) m.residual = scratch.finished;
+  // Where the map of the i-th finished output channel begins in the output.
+  const auto begin = [&](int64_t i) { return (first_plane + m.output[i / height] * height + i % height) * plane; };
   const int64_t rows = m.rows;
   for (int64_t row = 0; row < rows; row += m.rows) {
     m.rows = std::min(kRowsAtOnce, rows - row);
-    for (int64_t r = 0; r < m.rows && m.residual != nullptr; ++r)
-      tile.load_output(tensors_.residual + (first_plane + m.output[r]) * plane, scratch.finished + r * tile_floats);
-    multiply(m);
-    for (int64_t r = 0; r < m.rows; ++r) {
-      float* vectors = scratch.finished + r * tile_floats;
+    for (int64_t i = 0; i < m.rows * height && m.residual != nullptr; ++i)
+      tile.load_output(tensors_.residual + begin(i), scratch.finished + i * tile_floats);
+    multiply(kernel_, height, tile.layout(), m);
+    for (int64_t i = 0; i < m.rows * height; ++i) {
+      float* vectors = scratch.finished + i * tile_floats;
       if (activate) kernel_.finish(finish_, nullptr, vectors, tile_floats);
-      tile.store_output(vectors, tensors_.y + (first_plane + m.output[r]) * plane);
+      tile.store_output(vectors, tensors_.y + begin(i));
     }
     m.row_begin += m.rows;
     m.output += m.rows;

@@ -28,7 +28,7 @@ class Run {
   bool run(int64_t task) const noexcept;
 
  private:
-  // Output channels [first, first + rows) of one group.
+  // Rows [first, first + rows) of each block of one group's weight.
   struct Unit {
     int64_t group;
     int64_t first;
@@ -36,8 +36,8 @@ class Run {
   };
   struct Scratch {
     float* input;     // [block][channel vectors][L]
-    float* partial;   // [rows of a unit][tile][L], where there are several blocks
-    float* finished;  // [kRowsAtOnce][tile][L]
+    float* partial;   // [rows of a unit][height][tile][L], where there are several blocks
+    float* finished;  // [kRowsAtOnce][height][tile][L]
   };
 
   template <class Placement>

@@ -1,6 +1,7 @@
 // Every kernel this CPU can run, against the reference: shapes, strides, dilations, groups, paddings and epilogues.
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "cpu.h"
 #include "kernels/sparse_conv/list.h"
@@ -34,12 +35,28 @@ void compare(const Kernel& kernel, const char* name, const Problem& p, const Dat
 }
 
 // `expected` is the shape the weight is packed for.
-void run(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected, std::mt19937& random) {
+void run_stored(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected,
+                std::mt19937& random) {
   const Data data(p, random);
   const Prepared prepared(kernel, p, data.weight, expected);
   const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1 + random() % 5);
   for (int64_t task = run.tasks() - 1; task >= 0; --task) expect(run.run(task), "%s: out of memory", name);
   compare(kernel, name, p, data);
+}
+
+// With the weight in single elements, and with about as many outputs in blocks of 4 and of 16.
+void run(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected, std::mt19937& random) {
+  for (const int64_t height : {1, 4, 16}) {
+    const auto in_blocks = [&](ConvShape shape) {
+      shape.weight.outputs = (shape.weight.outputs + height - 1) / height * height;
+      return shape;
+    };
+    Problem problem = p;
+    problem.height = height;
+    problem.shape = in_blocks(p.shape);
+    run_stored(kernel, (std::string(name) + ", height " + std::to_string(height)).c_str(), problem, in_blocks(expected),
+               random);
+  }
 }
 
 WeightShape weight(int64_t groups, int64_t outputs, int64_t channels, int64_t taps) {

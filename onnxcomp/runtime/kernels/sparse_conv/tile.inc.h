@@ -3,9 +3,10 @@
 // To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed
 // namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
 //
-// `Isa` provides: Vector (a GCC vector of floats), kLanes, kAccumulators, and static load (any alignment), store,
-// broadcast, load_four (four floats, again and again), repeat<I> (the I-th of those in all lanes), fma(a, b, c) =
-// a * b + c, and max and min that return their *second* operand where one is NaN.
+// `Isa` provides: Vector (a GCC vector of floats), kLanes, kRegisters, kAccumulators (the most sums), kVectorsOf4 (the
+// most vectors of a tile of four output channels), and static load (any alignment), store, broadcast, load_four (four
+// floats, again and again), repeat<I> (the I-th of those in all lanes), fma(a, b, c) = a * b + c, and max and min that
+// return their *second* operand where one is NaN.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"
@@ -14,13 +15,19 @@ namespace onnxcomp::sparse_conv {
 namespace {
 
 // Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets, one for each of
-// successive nonzeros, and add them up at the end.
-constexpr int sets_for(int accumulators) { return accumulators >= 12 ? 1 : accumulators >= 6 ? 2 : 4; }
+// successive entries, and add them up at the end.
+constexpr int sets_for(int sums, int accumulators) {
+  const int wanted = sums >= 12 ? 1 : sums >= 6 ? 2 : 4;
+  return wanted * sums <= accumulators ? wanted : wanted / 2;
+}
 
-template <class Isa, int A, int B>
+template <class Isa, int G, int A, int B>
 struct Tile {
   using Vector = typename Isa::Vector;
-  static constexpr int kSets = sets_for(A * B);
+  static constexpr int kPositions = A * B;
+  static constexpr int kVectors = G * kPositions;
+  static constexpr int kSets = sets_for(kVectors, Isa::kAccumulators);
+  static constexpr bool kRegisterShort = G > 1 && kSets * kVectors + G + 1 > Isa::kRegisters;  // one for an input
   static constexpr int64_t kBytes = Isa::kLanes * 4;
 
   struct Row {
@@ -31,90 +38,125 @@ struct Tile {
     Row(const Multiply& m, int64_t row) : output(m.output[row]), place(m.place[row]), end(m.row_begin[row + 1]) {}
   };
 
-  static inline __attribute__((always_inline)) void add(Vector (&sum)[A][B], const Multiply& m, uint16_t index,
-                                                        Vector weight) {
+  // An entry's values, each in all lanes.
+  struct Weights {
+    Vector of[G];
+    const float* last = nullptr;
+
+    // Where a register is short, each product reads the last value from memory. The compiler would read it once, and
+    // move a sum to the stack and back for it: to the compiler it is another value each time.
+    inline __attribute__((always_inline)) Vector get(int g) {
+      if (!kRegisterShort || g < G - 1) return of[g];
+      asm("" : "+r"(last));
+      return Isa::broadcast(last);
+    }
+  };
+
+  static inline __attribute__((always_inline)) Weights load_weights(const float* value) {
+    if constexpr (G == 1) {
+      return {{Isa::broadcast(value)}};
+    } else {
+      const Vector four = Isa::load_four(value);
+      return {{Isa::template repeat<0>(four), Isa::template repeat<1>(four), Isa::template repeat<2>(four),
+               Isa::template repeat<3>(four)},
+              value + 3};
+    }
+  }
+
+  static inline __attribute__((always_inline)) void add(Vector (&sum)[kVectors], const Multiply& m, uint16_t index,
+                                                        Weights weights) {
     const char* position = m.input + index * m.unit;
 #pragma GCC unroll 4
     for (int a = 0; a < A; ++a) {
 #pragma GCC unroll 14
-      for (int b = 0; b < B; ++b) sum[a][b] = Isa::fma(weight, Isa::load(position + b * kBytes), sum[a][b]);
+      for (int b = 0; b < B; ++b) {
+        const Vector input = Isa::load(position + b * kBytes);
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) {
+          Vector& s = sum[g * kPositions + a * B + b];
+          s = Isa::fma(weights.get(g), input, s);
+        }
+      }
       position += m.pitch;
     }
   }
 
-  static inline __attribute__((always_inline)) void begin(Vector (&sum)[kSets][A][B], const Multiply& m,
+  static inline __attribute__((always_inline)) void add_four(Vector (&sum)[kSets][kVectors], const Multiply& m,
+                                                             uint64_t indices, const float* value) {
+    if constexpr (G == 1) {
+      const Vector values = Isa::load_four(value);
+      add(sum[0], m, static_cast<uint16_t>(indices), {{Isa::template repeat<0>(values)}});
+      add(sum[1 % kSets], m, static_cast<uint16_t>(indices >> 16), {{Isa::template repeat<1>(values)}});
+      add(sum[2 % kSets], m, static_cast<uint16_t>(indices >> 32), {{Isa::template repeat<2>(values)}});
+      add(sum[3 % kSets], m, static_cast<uint16_t>(indices >> 48), {{Isa::template repeat<3>(values)}});
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i)
+        add(sum[i % kSets], m, static_cast<uint16_t>(indices >> 16 * i), load_weights(value + i * G));
+    }
+  }
+
+  static inline __attribute__((always_inline)) void begin(Vector (&sum)[kSets][kVectors], const Multiply& m,
                                                           const Row& row) {
     const Vector zero = {};
 #pragma GCC unroll 4
     for (int s = 0; s < kSets; ++s) {
-#pragma GCC unroll 4
-      for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-        for (int b = 0; b < B; ++b) sum[s][a][b] = zero;
-      }
+#pragma GCC unroll 28
+      for (int v = 0; v < kVectors; ++v) sum[s][v] = zero;
     }
-    const Vector bias = Isa::broadcast(m.bias + row.output);
-    const char* start = reinterpret_cast<const char*>(m.start) + row.output * (A * B * kBytes);
-#pragma GCC unroll 4
-    for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-      for (int b = 0; b < B; ++b)
-        sum[0][a][b] = m.start != nullptr ? Isa::load(start + (a * B + b) * kBytes) : bias;
-    }
+    const float* bias = m.bias + row.output * int64_t{G};
+    const float* start = m.start + row.output * G * m.start_stride;
+#pragma GCC unroll 28
+    for (int v = 0; v < kVectors; ++v)
+      sum[0][v] =
+          m.start != nullptr ? Isa::load(start + offset(m.start_stride, v)) : Isa::broadcast(bias + v / kPositions);
   }
 
-  static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][A][B], const Multiply& m,
+  // Floats from the first of a row's vectors to another, where output channels are `stride` apart.
+  static inline __attribute__((always_inline)) int64_t offset(int64_t stride, int vector) {
+    return vector / kPositions * stride + vector % kPositions * Isa::kLanes;
+  }
+
+  static inline __attribute__((always_inline)) void end(Vector (&sum)[kSets][kVectors], const Multiply& m,
                                                         const Row& row) {
 #pragma GCC unroll 4
     for (int s = 1; s < kSets; ++s) {
-#pragma GCC unroll 4
-      for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-        for (int b = 0; b < B; ++b) sum[0][a][b] = sum[0][a][b] + sum[s][a][b];
-      }
+#pragma GCC unroll 28
+      for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + sum[s][v];
     }
-    const int64_t place = row.place * m.result_stride;
+    const int64_t place = row.place * G * m.result_stride;
     if (m.residual != nullptr) {
-#pragma GCC unroll 4
-      for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-        for (int b = 0; b < B; ++b)
-          sum[0][a][b] = sum[0][a][b] + Isa::load(m.residual + place + (a * B + b) * Isa::kLanes);
-      }
+#pragma GCC unroll 28
+      for (int v = 0; v < kVectors; ++v)
+        sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m.result_stride, v));
     }
     if (m.clamp) {
       const Vector low = Isa::broadcast(&m.low);
       const Vector high = Isa::broadcast(&m.high);
-#pragma GCC unroll 4
-      for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-        for (int b = 0; b < B; ++b) sum[0][a][b] = Isa::min(high, Isa::max(low, sum[0][a][b]));
-      }
+#pragma GCC unroll 28
+      for (int v = 0; v < kVectors; ++v) sum[0][v] = Isa::min(high, Isa::max(low, sum[0][v]));
     }
     float* result = m.result + place;
-#pragma GCC unroll 4
-    for (int a = 0; a < A; ++a) {
-#pragma GCC unroll 14
-      for (int b = 0; b < B; ++b) Isa::store(result + (a * B + b) * Isa::kLanes, sum[0][a][b]);
-    }
-  }
-
-  // A row's residual is far from the one before it: no hardware prefetcher finds it.
-  static inline __attribute__((always_inline)) void fetch(const float* row) {
 #pragma GCC unroll 28
-    for (int v = 0; v < A * B; ++v) __builtin_prefetch(row + v * Isa::kLanes);
+    for (int v = 0; v < kVectors; ++v) Isa::store(result + offset(m.result_stride, v), sum[0][v]);
   }
 
-  // The indices of nonzeros i to i + 3, the first in the lowest bits.
+  // What is a plane away from what came before is not found by hardware prefetchers. `channels` of them, G or 1.
+  static inline __attribute__((always_inline)) void fetch(const float* from, int64_t stride, int channels) {
+#pragma GCC unroll 28
+    for (int v = 0; v < channels * kPositions; ++v) __builtin_prefetch(from + offset(stride, v));
+  }
+
+  // The indices of entries i to i + 3, the first in the lowest bits.
   static inline __attribute__((always_inline)) uint64_t load_indices(const Multiply& m, uint32_t i) {
     uint64_t four;
     __builtin_memcpy(&four, m.index + i, sizeof four);
     return four;
   }
 
-  // Loads are what bounds this. So four values and four indices come in one load each; and since an index that is loaded
-  // just before it is needed waits in line behind the products' loads, and the next products behind it, indices are
-  // loaded four nonzeros, and what concerns a row one row, ahead.
+  // With one output channel a row, loads are what bounds this. So four values and four indices come in one load each;
+  // and since an index that is loaded just before it is needed waits in line behind the products' loads, and the next
+  // products behind it, indices are loaded four entries, and what concerns a row one row, ahead.
   static void multiply(const Multiply& m) noexcept {
     uint32_t i = m.row_begin[0];
     uint64_t indices = load_indices(m, i);
@@ -126,31 +168,31 @@ struct Tile {
       const Row row = next_row;
       next_row = Row(m, r + 1 < m.rows ? r + 1 : r);
       const uint64_t of_next_row = load_indices(m, row.end);
-      if (m.residual != nullptr) fetch(m.residual + next_row.place * m.result_stride);
-      for (int64_t step = 0; step < ahead_step && ahead != ahead_end; ++step, ahead += m.ahead_stride) fetch(ahead);
-      Vector sum[kSets][A][B];
+      if (m.residual != nullptr) fetch(m.residual + next_row.place * G * m.result_stride, m.result_stride, G);
+      for (int64_t step = 0; step < ahead_step && ahead != ahead_end; ++step, ahead += m.ahead_stride)
+        fetch(ahead, 0, 1);
+      Vector sum[kSets][kVectors];
       begin(sum, m, row);
       for (; i + 4 <= row.end; i += 4) {
         const uint64_t four = indices;
         indices = load_indices(m, i + 4);
-        const Vector values = Isa::load_four(m.value + i);
-        add(sum[0], m, static_cast<uint16_t>(four), Isa::template repeat<0>(values));
-        add(sum[1 % kSets], m, static_cast<uint16_t>(four >> 16), Isa::template repeat<1>(values));
-        add(sum[2 % kSets], m, static_cast<uint16_t>(four >> 32), Isa::template repeat<2>(values));
-        add(sum[3 % kSets], m, static_cast<uint16_t>(four >> 48), Isa::template repeat<3>(values));
+        add_four(sum, m, four, m.value + i * int64_t{G});
       }
       for (; i < row.end; ++i, indices >>= 16)
-        add(sum[0], m, static_cast<uint16_t>(indices), Isa::broadcast(m.value + i));
+        add(sum[0], m, static_cast<uint16_t>(indices), load_weights(m.value + i * int64_t{G}));
       indices = of_next_row;
       end(sum, m, row);
     }
   }
 };
 
-template <class Isa, int A, int B>
+template <class Isa, int G>
+constexpr int kMostVectors = G == 1 ? Isa::kAccumulators : Isa::kVectorsOf4;
+
+template <class Isa, int G, int A, int B>
 constexpr MultiplyFn select() {
-  if constexpr (A * B <= Isa::kAccumulators) {
-    return Tile<Isa, A, B>::multiply;
+  if constexpr (A * B <= kMostVectors<Isa, G>) {
+    return Tile<Isa, G, A, B>::multiply;
   } else {
     return nullptr;
   }
@@ -259,12 +301,18 @@ void finish(const Finish& f, const float* residual, float* y, int64_t count) noe
   }
 }
 
-#define ONNXCOMP_MINORS(Isa, A)                                                                                 \
-  {select<Isa, A, 1>(),  select<Isa, A, 2>(),  select<Isa, A, 3>(),  select<Isa, A, 4>(), select<Isa, A, 5>(),  \
-   select<Isa, A, 6>(),  select<Isa, A, 7>(),  select<Isa, A, 8>(),  select<Isa, A, 9>(), select<Isa, A, 10>(), \
-   select<Isa, A, 11>(), select<Isa, A, 12>(), select<Isa, A, 13>(), select<Isa, A, 14>()}
-#define ONNXCOMP_MULTIPLY_TABLE(Isa) \
-  {ONNXCOMP_MINORS(Isa, 1), ONNXCOMP_MINORS(Isa, 2), ONNXCOMP_MINORS(Isa, 3), ONNXCOMP_MINORS(Isa, 4)}
+#define ONNXCOMP_MINORS(Isa, G, A)                                                                   \
+  {select<Isa, G, A, 1>(),  select<Isa, G, A, 2>(),  select<Isa, G, A, 3>(),  select<Isa, G, A, 4>(),  \
+   select<Isa, G, A, 5>(),  select<Isa, G, A, 6>(),  select<Isa, G, A, 7>(),  select<Isa, G, A, 8>(),  \
+   select<Isa, G, A, 9>(),  select<Isa, G, A, 10>(), select<Isa, G, A, 11>(), select<Isa, G, A, 12>(), \
+   select<Isa, G, A, 13>(), select<Isa, G, A, 14>()}
+#define ONNXCOMP_TILES(Isa, G)                                                                         \
+  {                                                                                                    \
+    kMostVectors<Isa, G>, {                                                                            \
+      ONNXCOMP_MINORS(Isa, G, 1), ONNXCOMP_MINORS(Isa, G, 2), ONNXCOMP_MINORS(Isa, G, 3),              \
+          ONNXCOMP_MINORS(Isa, G, 4)                                                                   \
+    }                                                                                                  \
+  }
 
 }  // namespace
 }  // namespace onnxcomp::sparse_conv
