@@ -9,7 +9,7 @@
     ka = 1 on every axis   a matrix product A (F1, C1 R) by u (C1 R, F2 pixels): no data moves around it
     otherwise              f2 into the batch, by a Transpose before the Conv and another behind it
 
-The convolution that has the pads, strides and dilations along an axis is told by geometry.py. In groups, every group has
+Which convolution has the pads, strides and dilations along an axis is told by geometry.py. In groups, every group has
 factors of its own, and C1 must be 1; with transposes there is no grouped form.
 """
 

@@ -14,9 +14,9 @@ from onnxcomp.fragment import Fragment, unique
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A Conv at the head of a fragment; what follows it there (activations, say) follows its factors too."""
+    """A Conv with its numbers."""
 
-    fragment: Fragment
+    fragment: Fragment  # the Conv alone
     convolution: Convolution
     geometry: Geometry
     map_size: MapSize  # of its input
@@ -39,7 +39,7 @@ class Target:
 
 
 class Steps:
-    """The nodes that will stand for the Conv of a target, appended one by one. Values are stored as float32 or int64."""
+    """The nodes that will stand for the Conv of a target, appended one by one. Values become float32 or int64."""
 
     def __init__(self, target: Target) -> None:
         before = target.fragment
@@ -86,11 +86,7 @@ class Steps:
         return self.add(role, "Conv", inputs, **walk.attributes(kernel, group))
 
     def fragment(self) -> Fragment:
-        """All nodes, the last of which gives what the Conv gave, and what followed the Conv."""
-        before, conv = self._target.fragment, self._target.conv
-        last = self._nodes[-1]
-        last.output[0], last.name = conv.output[0], conv.name
-        behind = before.nodes[1:]
-        read = {name for node in behind for name in node.input}
-        kept = {name: value for name, value in before.constants.items() if name in read}
-        return Fragment((*self._nodes, *behind), {**self._constants, **kept}, before.inputs, before.outputs)
+        """All nodes, the last of which gives what the Conv gave."""
+        before, last = self._target.fragment, self._nodes[-1]
+        last.output[0], last.name = before.outputs[0], self._target.conv.name
+        return Fragment(tuple(self._nodes), self._constants, before.inputs, before.outputs)

@@ -39,16 +39,20 @@ def walks(axes: int) -> st.SearchStrategy[Walk]:
 def sizes_for(draw: st.DrawFn, kernel: Sequence[int], walk: Walk) -> tuple[int, ...]:
     """A map on which the kernel fits, with up to 4 pixels more."""
     axes = len(kernel)
-    reach = [e * (k - 1) + 1 - sum(walk.pads[i::axes]) for i, (k, e) in enumerate(zip(kernel, walk.dilations, strict=True))]
+    reach = [
+        e * (k - 1) + 1 - sum(walk.pads[i::axes]) for i, (k, e) in enumerate(zip(kernel, walk.dilations, strict=True))
+    ]
     return tuple(max(needed, 1) + draw(st.integers(0, 4)) for needed in reach)
 
 
-def target_of(weight: NDArray[np.float32], group: int, walk: Walk, size: Sequence[int], bias: bool, known: bool) -> Target:
-    """The Conv of x by `weight`, then a Relu; `known`: the size of the map is."""
+def target_of(
+    weight: NDArray[np.float32], group: int, walk: Walk, size: Sequence[int], bias: bool, known: bool
+) -> Target:
+    """The Conv of x by `weight`; `known`: the size of the map is."""
     attributes = {**walk.attributes, "group": group}
     constants = {"w": weight, "b": np.linspace(-1, 1, len(weight), dtype=np.float32)} if bias else {"w": weight}
-    conv = helper.make_node("Conv", ["x", *constants], ["c"], "conv", **attributes)
-    fragment = Fragment((conv, helper.make_node("Relu", ["c"], ["y"])), constants, ("x",), ("y",))
+    conv = helper.make_node("Conv", ["x", *constants], ["y"], "conv", **attributes)
+    fragment = Fragment((conv,), constants, ("x",), ("y",))
     convolution = Convolution(weight, constants.get("b"), attributes, group)
     map_size = tuple(size) if known else (None,) * len(size)
     geometry = Geometry.of(convolution, map_size)
