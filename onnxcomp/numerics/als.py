@@ -49,7 +49,7 @@ def decompose(
     A factor with more than `MAX_UNKNOWNS` unknowns a row stays as it started. Raises ValueError as
     `kronecker.decompose` does, and for a moment that does not fit.
     """
-    problem = _Problem.of(weight, shape, moment)
+    problem = Problem.of(weight, shape, moment)
     starts = [kronecker.decompose(weight, shape, rank), problem.whitened(rank)]
     if start is not None:
         starts.append(_extended(start, weight, shape, rank))
@@ -67,7 +67,7 @@ def decompose(
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
+class Problem:
     """What every sweep reads."""
 
     shape: KroneckerShape
@@ -76,7 +76,7 @@ class _Problem:
     moment: Array  # S (group, p, q, p, q)
 
     @classmethod
-    def of(cls, weight: NDArray[np.floating], shape: KroneckerShape, moment: Array) -> "_Problem":
+    def of(cls, weight: NDArray[np.floating], shape: KroneckerShape, moment: Array) -> "Problem":
         groups = moment.size // moment.shape[-1] ** 2
         if moment.shape[-1] != weight[0].size or shape.f1 % groups:
             raise ValueError(

@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky
 Array = NDArray[np.float64]
 
 
-def rows(weight: NDArray[np.floating], moment: Array) -> Array:
+def rows(weight: NDArray[np.floating], moment: NDArray[np.floating]) -> Array:
     """W (C_out, C_in / group, k...) as (C_out, Q), or with a stack of moments as (group, C_out / group, Q)."""
     Q = moment.shape[-1]
     return np.asarray(weight, np.float64).reshape(*moment.shape[:-2], -1, Q)
@@ -38,8 +38,9 @@ def energy(weight: NDArray[np.floating], moment: Array) -> float:
 
 def damped(moment: Array, damping: float = 0.01) -> Array:
     """S + damping * mean(diag S) * I: directions the data never showed still count for something."""
-    level = damping * np.trace(moment, axis1=-2, axis2=-1) / moment.shape[-1]
-    return moment + level[..., None, None] * np.eye(moment.shape[-1])
+    level = damping * np.diagonal(moment, axis1=-2, axis2=-1).mean(axis=-1)
+    result: Array = moment + level[..., None, None] * np.eye(moment.shape[-1])
+    return result
 
 
 def target(cross: Array, moment: Array, prior: NDArray[np.floating] | None = None, damping: float = 0.0) -> Array:
@@ -53,7 +54,8 @@ def target(cross: Array, moment: Array, prior: NDArray[np.floating] | None = Non
     H = damped(moment, damping)
     pairs = zip(*(part.reshape(-1, *part.shape[-2:]) for part in (H, cross - W @ moment)), strict=True)
     steps = [cho_solve((factor(one), True), residual.T).T for one, residual in pairs]
-    return W + np.stack(steps).reshape(W.shape)
+    result: Array = W + np.stack(steps).reshape(W.shape)
+    return result
 
 
 def factor(matrix: Array) -> Array:
@@ -61,13 +63,13 @@ def factor(matrix: Array) -> Array:
 
     Raises ValueError where `matrix` is not finite or so far from positive definite that nobody can mean it.
     """
-    n = len(matrix)
-    scale = float(np.trace(matrix)) / n
+    scale = float(np.diagonal(matrix).mean())
     for jitter in (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0):
-        level = jitter * scale if scale > 0 else jitter
+        shifted = matrix.copy()
+        np.einsum("ii->i", shifted)[:] += jitter * (abs(scale) or 1.0)
         try:
-            L: Array = cholesky(matrix + np.diag(np.full(n, level)), lower=True)
+            L: Array = cholesky(shifted, lower=True, overwrite_a=True)
         except LinAlgError:
             continue
         return L
-    raise ValueError(f"a matrix of size {n} with mean diagonal {scale:g} is no second moment: it is far from positive")
+    raise ValueError(f"a matrix of size {len(matrix)} and mean diagonal {scale:g} is no second moment: not positive")
