@@ -14,6 +14,7 @@ from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.prediction import dense_cost, kronecker_cost
 from onnxcomp.factored.target import Target
 from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
+from onnxcomp.numerics.sampled_rank import ROUNDING, sampled_rank
 from onnxcomp.numerics.spectrum import tail_energies
 
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed
@@ -45,6 +46,18 @@ class Search:
     pixels: tuple[int, ...]  # of the input's map
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
+
+    def exact(self) -> list[Choice]:
+        """Those that leave nothing but rounding, cheapest first."""
+        found = []
+        for shape, most in self._affordable():
+            ranks = [sampled_rank(weight, shape, most) for weight in self.groups]
+            known = [rank for rank in ranks if rank]
+            if len(known) == len(ranks):
+                found.append((self.cost(shape, max(known)), shape, max(known)))
+        found.sort(key=lambda one: one[0])
+        choices = [self._choice(shape, rank, self.errors(shape)) for _, shape, rank in found[:_DECOMPOSED]]
+        return front([choice for choice in choices if choice.error <= ROUNDING])
 
     def within(self, max_error: float) -> list[Choice]:
         """Those of a relative error up to `max_error`, the fewest terms of each shape, cheapest first."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.factored.target import Steps, Target
 from onnxcomp.fragment import Fragment
+from onnxcomp.numerics.shared_basis import reconstruct
 
 
 def basis_first(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
@@ -42,6 +43,14 @@ def coefficient_first(target: Target, coefficients: NDArray[np.floating], bases:
         kernel = _depthwise(basis, len(pointwise))
         part = steps.conv(f"basis_{b}", maps, kernel, target.geometry, group=len(kernel), bias=bias)
         total = steps.add(f"sum_{b}", "Add", [part, total]) if total else part
+    return steps.fragment()
+
+
+def merged(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
+    """The Conv as it was, but for its weight. `coefficients` (C_out, C_in / group, d), `bases` (d, k...)."""
+    convolution, steps = target.convolution, Steps(target)
+    weight = reconstruct(coefficients, bases)
+    steps.conv("merged", steps.x, weight, target.geometry, group=convolution.group, bias=convolution.bias)
     return steps.fragment()
 
 

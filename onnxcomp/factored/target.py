@@ -31,11 +31,12 @@ class Target:
         """(kh, kw), or (k) in one dimension."""
         return self.convolution.weight.shape[2:]
 
-    def with_weight(self, weight: NDArray[np.floating]) -> Fragment:
-        """The fragment as it stands, with another W (C_out, C_in / group, k...)."""
-        stored = weight.reshape(self.convolution.weight.shape).astype(np.float32)
-        constants = {**self.fragment.constants, self.conv.input[1]: stored}
-        return Fragment(self.fragment.nodes, constants, self.fragment.inputs, self.fragment.outputs)
+
+def with_weight(fragment: Fragment, weight: NDArray[np.floating]) -> Fragment:
+    """`fragment`, which begins with a Conv, with other numbers in its weight, in whichever shape of that size."""
+    name = fragment.nodes[0].input[1]
+    stored = weight.reshape(fragment.constants[name].shape).astype(np.float32)
+    return Fragment(fragment.nodes, {**fragment.constants, name: stored}, fragment.inputs, fragment.outputs)
 
 
 class Steps:

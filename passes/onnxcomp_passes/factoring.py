@@ -14,13 +14,14 @@ from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import Convolution, is_standard, macs
 from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.factored.geometry import Geometry, MapSize
-from onnxcomp.factored.target import Target
-from onnxcomp.fragment import Fragment
+from onnxcomp.factored.target import Target, with_weight
+from onnxcomp.fragment import Fragment, splice
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Declined, PassOptions, Site
+from onnxcomp.numerics.sampled_rank import ROUNDING
+from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 
-EXACT = 1e-6  # relative L2 of a weight: what a few roundings to float32 leave of a structure
+EXACT = ROUNDING  # relative L2 error of a weight that counts as none
 
 
 class FactoringOptions(PassOptions):
@@ -60,6 +61,15 @@ class FactorSite(Site):
         weight = self.convolution.weight
         planar = weight if weight.ndim == 4 else weight[:, :, None]
         return np.split(planar, self.convolution.group)
+
+
+class FactoringPass(Pass):
+    """A pass that replaces a Conv, or as many of the nodes fused into it as the candidate stands for."""
+
+    def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
+        """Splice the candidate in; what it does not stand for stays."""
+        assert isinstance(site, FactorSite) and candidate.before is not None and candidate.after is not None
+        splice(graph, site.fused[: len(candidate.before.nodes)], candidate.after)
 
 
 def factor_sites(graph: Model) -> Iterable[FactorSite | Declined]:
@@ -129,43 +139,43 @@ def why_not_here(site: FactorSite, context: Context) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A Conv rebuilt from factors: what computes it, W', the weight it stands for, and the options that say so."""
+    """What is made of the first `count` of a site's fused nodes, W', the weight it stands for, and how it is told."""
 
     after: Fragment
     weight: NDArray[np.floating]
     options: Mapping[str, Any]
+    count: int = 1
 
 
 def candidate(method: str, site: FactorSite, draft: Draft, context: Context, *, measured: bool) -> Candidate:
-    """The draft in place of the Conv, timed against the Conv as it is, each with what is fused into it.
+    """The draft as a candidate, timed with what it leaves of the fused nodes against all of them as they are.
 
     Where W' is W but for rounding, the rewrite stands for W itself, and is exact.
     """
-    target, dense = site.target(context.model), site.convolution.weight
+    before, dense = Fragment.of(context.model, site.fused[: draft.count]), site.convolution.weight
     error = relative_error(dense, draft.weight.reshape(dense.shape))
     dense_macs = macs(site.nodes[0], context.shapes, dense.shape)
     return Candidate(
         method,
         draft.after,
-        target.fragment if error <= EXACT else target.with_weight(draft.weight),
+        before if error <= EXACT else with_weight(before, draft.weight),
         draft.options,
-        _timing(site, draft.after, context) if measured else None,
+        _timing(site, draft, context) if measured else None,
         error=0.0 if error <= EXACT else error,
-        size_bytes=(target.fragment.size_bytes, draft.after.size_bytes),
+        size_bytes=(before.size_bytes, draft.after.size_bytes),
         macs=None
         if dense_macs is None
         else (dense_macs, multiply_adds(draft.after, context.shapes, context.model.opset)),
     )
 
 
-def _timing(site: FactorSite, after: Fragment, context: Context) -> Timing | None:
-    """Of `after` against the Conv, with what is fused into the Conv behind both."""
-    whole = Fragment.of(context.model, site.fused)
+def _timing(site: FactorSite, draft: Draft, context: Context) -> Timing | None:
+    whole, after = Fragment.of(context.model, site.fused), draft.after
     constants = {**whole.constants, **after.constants}
-    nodes = (*after.nodes, *whole.nodes[1:])
+    nodes = (*after.nodes, *whole.nodes[draft.count :])
     read = {name for node in nodes for name in node.input}
     kept = {name: value for name, value in constants.items() if name in read}
-    return context.measure(whole, Fragment(nodes, kept, whole.inputs, whole.outputs))
+    return context.measure(whole, Fragment(nodes, kept, whole.inputs, whole.outputs, after.functions))
 
 
 def relative_error(weight: NDArray[np.floating], other: NDArray[np.floating]) -> float:

@@ -20,6 +20,7 @@ Never touches depthwise convolutions, nor those inside If, Loop or Scan bodies. 
 factor for every output channel leaves few weights the products they were.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
@@ -36,12 +37,13 @@ from onnxcomp.factored.target import Target
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
-from onnxcomp.pass_api import Candidate, Declined, Pass, Site
+from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
     FactoringOptions,
+    FactoringPass,
     FactorSite,
     as_stored,
     candidate,
@@ -63,13 +65,13 @@ class KroneckerOptions(FactoringOptions):
     )
 
 
-class Kronecker(Pass):
+class Kronecker(FactoringPass):
     """Compute convolutions as two smaller ones, the factors of their weights."""
 
     name = "kronecker"
     summary = "compute convolutions whose weights are Kronecker products, or nearly, by the factors"
     Options = KroneckerOptions
-    min_opset = 13
+    min_opset = 10  # Slice with inputs
     options: KroneckerOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
@@ -90,11 +92,17 @@ class Kronecker(Pass):
             return
         target = site.target(context.model)
         share = _SHARE if self._measuring and only is None else inf
-        choices = self._choices(Search(target, site.groups, pixels, share, only))
+        search = Search(target, site.groups, pixels, share, only)
+        choices = context.once(self._key(site, pixels), lambda: self._choices(search))
         if isinstance(choices, str):
             yield Declined(site.name, choices)
         else:
             yield from self._candidates(site, target, choices, context)
+
+    def _key(self, site: FactorSite, pixels: tuple[int, ...]) -> str:
+        """Tells searches of different results apart."""
+        content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
+        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels}"
 
     @property
     def _measuring(self) -> bool:
@@ -131,7 +139,7 @@ class Kronecker(Pass):
             return close or "no decomposition of that size is as close as allowed and predicted faster"
         if options.max_error:
             return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
-        return search.within(EXACT) or "its weight is no short sum of Kronecker products"
+        return search.exact() or "its weight is no short sum of Kronecker products"
 
     def _only(self, site: FactorSite) -> KroneckerShape | str | None:
         """The shape that the options ask for, or why this weight has none such; None where any will do."""

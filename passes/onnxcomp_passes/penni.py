@@ -3,10 +3,12 @@
     Conv(X, W, b), W[o, i] = sum over j < d of C[o, i, j] B_j
       becomes  sum over j of Conv1x1(depthwise(X, B_j), C_j) + b
       or       sum over j of depthwise(Conv1x1(X, C_j), B_j) + b
+      or       ai.onnxcomp::BasisConv[Add][activation](X, bases, mask, values, b [, Z]), where C is mostly zeros
 
-(onnxcomp/factored/shared_basis.py; Li et al., PENNI: Pruned Kernel Sharing for Efficient CNN Inference, ICML 2020,
-section 3). Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides, pads, dilations and groups;
-only where a form is measured faster than ONNX Runtime's dense Conv here, unless `when=always`.
+(onnxcomp/factored/shared_basis.py, onnxcomp/formats/basis_conv.py; Li et al., PENNI: Pruned Kernel Sharing for
+Efficient CNN Inference, ICML 2020, section 3). Applies to 1-D and 2-D float32 convolutions with a constant weight, any
+strides, pads, dilations and groups; only where a form is measured faster than ONNX Runtime's dense Conv here, unless
+`when=always`.
 
 Without options only kernels that share d < kh * kw bases already are rewritten, which is exact. With `d` every layer
 gets d bases, with `max_error` as few as keep the weight's relative L2 error at or below it; `sparsity` then leaves out
@@ -18,6 +20,7 @@ passes behind this one. Never touches 1x1 and depthwise convolutions, nor those 
 
 from collections.abc import Iterable
 from math import prod
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -26,18 +29,20 @@ from pydantic import Field
 
 from onnxcomp.context import Context
 from onnxcomp.convolution import Convolution
-from onnxcomp.factored.shared_basis import basis_first, coefficient_first
-from onnxcomp.factored.target import Target
+from onnxcomp.factored.shared_basis import basis_first, coefficient_first, merged
+from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker, shared_basis
 from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.spectrum import tail_energies
-from onnxcomp.pass_api import Candidate, Declined, Pass, Site
+from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp_passes.basis_conv import fused
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
     FactoringOptions,
+    FactoringPass,
     FactorSite,
     as_stored,
     candidate,
@@ -45,7 +50,9 @@ from onnxcomp_passes.factoring import (
     why_not_here,
 )
 
-Form = Literal["auto", "basis", "coefficient", "merged"]
+Form = Literal["auto", "basis", "coefficient", "fused", "merged"]
+_STANDARD = MappingProxyType({"basis": basis_first, "coefficient": coefficient_first, "merged": merged})
+_FEW = 0.3  # zeros from which on the operator for sparse coefficients is tried
 
 
 class PenniOptions(FactoringOptions):
@@ -56,12 +63,13 @@ class PenniOptions(FactoringOptions):
     form: Form = Field("auto", description="which convolution comes first; auto: whichever is measured faster")
 
 
-class Penni(Pass):
+class Penni(FactoringPass):
     """Compute convolutions by the few kernels that theirs are combinations of."""
 
     name = "penni"
     summary = "compute convolutions by the few kernels that theirs are combinations of"
     Options = PenniOptions
+    min_opset = MIN_OPSET
     options: PenniOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
@@ -80,10 +88,10 @@ class Penni(Pass):
             return
         coefficients, bases = factors_of(site.convolution.weight, d, self.options.sparsity)
         weight = shared_basis.reconstruct(coefficients, bases)
-        target = site.target(context.model)
-        for form in self._forms(site):
-            after = _emit(form, target, coefficients, bases)
-            draft = Draft(after, weight, {"d": d, "sparsity": self.options.sparsity, "form": form})
+        zeros = round(float(1 - np.count_nonzero(coefficients) / coefficients.size), 4)
+        for form in self._forms(site, zeros):
+            after, count = _emit(form, site, context, coefficients, bases)
+            draft = Draft(after, weight, {"d": d, "sparsity": zeros, "form": form}, count)
             measured = self.options.when == "faster" and form != "merged"
             yield candidate(self.name, site, draft, context, measured=measured)
 
@@ -104,15 +112,16 @@ class Penni(Pass):
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
-    def _forms(self, site: FactorSite) -> list[Form]:
+    def _forms(self, site: FactorSite, zeros: float) -> list[Form]:
         """What to try. Coefficients go first only where they then work on no more pixels and channels."""
         if self.options.form != "auto":
             return [self.options.form]
         C_out, C_in = site.convolution.weight.shape[0], site.convolution.weight.shape[1] * site.convolution.group
-        both: list[Form] = ["basis"]
+        forms: list[Form] = ["fused"] if zeros >= _FEW else []
         if C_out <= C_in and set(site.geometry.strides) == {1}:
-            both.append("coefficient")
-        return both if self.options.when == "faster" else both[-1:]
+            forms.append("coefficient")
+        forms.append("basis")
+        return forms if self.options.when == "faster" else forms[:1]
 
 
 def factors_of(weight: NDArray[np.floating], d: int, sparsity: float) -> Decomposition:
@@ -138,7 +147,11 @@ def _laid_out(weight: NDArray[np.floating]) -> tuple[NDArray[np.floating], krone
     return weight.reshape(shape.weight), shape
 
 
-def _emit(form: Form, target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
-    if form == "merged":
-        return target.with_weight(shared_basis.reconstruct(coefficients, bases))
-    return (basis_first if form == "basis" else coefficient_first)(target, coefficients, bases)
+def _emit(
+    form: Form, site: FactorSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
+) -> tuple[Fragment, int]:
+    """The fragment, and how many of the nodes fused into the Conv it stands for."""
+    if form == "fused":
+        return fused(site, context, coefficients, bases)
+    target = site.target(context.model)
+    return _STANDARD[form](target, coefficients, bases), 1
