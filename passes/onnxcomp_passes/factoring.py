@@ -1,7 +1,8 @@
 """What the passes that factor convolutions share: their sites, and the candidates made of factors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,9 @@ from onnxcomp.factored.geometry import Geometry, MapSize
 from onnxcomp.factored.target import Target, with_weight
 from onnxcomp.fragment import Fragment, splice
 from onnxcomp.model import Model
+from onnxcomp.numerics import kronecker, shared_basis
 from onnxcomp.numerics.sampled_rank import ROUNDING
+from onnxcomp.numerics.spectrum import tail_energies
 from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 
@@ -187,3 +190,17 @@ def relative_error(weight: NDArray[np.floating], other: NDArray[np.floating]) ->
 def as_stored(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """`values` rounded to float32, so that what is reconstructed is what will be computed with."""
     return values.astype(np.float32).astype(np.float64)
+
+
+def basis_errors(weight: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The relative L2 error of W (C_out, C_in / group, k...) in 0, 1, ... shared kernels."""
+    shape = shared_basis.shape_of(weight.shape)
+    tail = tail_energies(kronecker.unfold(weight.reshape(shape.weight), shape))
+    errors: NDArray[np.float64] = np.sqrt(tail / tail[0])
+    return errors
+
+
+def few_bases(weight_shape: Sequence[int], d: int) -> bool:
+    """Whether `d` shared kernels and their coefficients take fewer multiply-adds than W (C_out, C_in / group, k...)."""
+    C_out, _, *kernel = weight_shape
+    return d * (prod(kernel) + C_out) < prod(kernel) * C_out

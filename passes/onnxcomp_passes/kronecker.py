@@ -46,8 +46,10 @@ from onnxcomp_passes.factoring import (
     FactoringPass,
     FactorSite,
     as_stored,
+    basis_errors,
     candidate,
     factor_sites,
+    few_bases,
     why_not_here,
 )
 
@@ -139,6 +141,9 @@ class Kronecker(FactoringPass):
             return close or "no decomposition of that size is as close as allowed and predicted faster"
         if options.max_error:
             return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
+        d = int(np.argmax(basis_errors(search.target.convolution.weight) <= EXACT))
+        if options.shape is None and few_bases(search.target.convolution.weight.shape, d):
+            return f"its kernels share {d} bases: penni's form of that is faster"
         return search.exact() or "its weight is no short sum of Kronecker products"
 
     def _only(self, site: FactorSite) -> KroneckerShape | str | None:

@@ -33,9 +33,8 @@ from onnxcomp.factored.shared_basis import basis_first, coefficient_first, merge
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
-from onnxcomp.numerics import kronecker, shared_basis
+from onnxcomp.numerics import shared_basis
 from onnxcomp.numerics.shared_basis import Decomposition
-from onnxcomp.numerics.spectrum import tail_energies
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
 from onnxcomp_passes.factoring import (
@@ -45,8 +44,10 @@ from onnxcomp_passes.factoring import (
     FactoringPass,
     FactorSite,
     as_stored,
+    basis_errors,
     candidate,
     factor_sites,
+    few_bases,
     why_not_here,
 )
 
@@ -101,14 +102,14 @@ class Penni(FactoringPass):
         pixels = prod(weight.shape[2:])
         if pixels == 1:
             return "its kernels are single numbers"
-        errors = _errors(weight)
+        errors = basis_errors(weight)
         allowed = max(options.max_error or 0.0, EXACT)
         d = options.d if options.d is not None else int(np.argmax(errors <= allowed))
         if d >= pixels:
             return f"its kernels of {pixels} numbers are no combinations of fewer shared ones"
         if options.max_error is not None and errors[d] > allowed:
             return f"{d} bases leave a relative error of {errors[d]:.3g}, more than {options.max_error:g}"
-        if options.when == "faster" and d * (pixels + len(weight)) >= pixels * len(weight) and not options.sparsity:
+        if options.when == "faster" and not few_bases(weight.shape, d) and not options.sparsity:
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
@@ -133,18 +134,6 @@ def factors_of(weight: NDArray[np.floating], d: int, sparsity: float) -> Decompo
     dropped = np.argsort(np.abs(coefficients), axis=None, kind="stable")[: round(sparsity * coefficients.size)]
     coefficients.ravel()[dropped] = 0
     return coefficients, bases
-
-
-def _errors(weight: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The relative L2 error of the weight in 0, 1, ..., k... shared bases."""
-    tail = tail_energies(kronecker.unfold(*_laid_out(weight)))
-    errors: NDArray[np.float64] = np.sqrt(tail / tail[0])
-    return errors
-
-
-def _laid_out(weight: NDArray[np.floating]) -> tuple[NDArray[np.floating], kronecker.KroneckerShape]:
-    shape = shared_basis.shape_of(weight.shape)
-    return weight.reshape(shape.weight), shape
 
 
 def _emit(
