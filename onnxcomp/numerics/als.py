@@ -111,11 +111,12 @@ class Problem:
 
     def sweep(self, factors: Factors) -> tuple[Factors, float]:
         """A given B, then B given A, and how much the error fell."""
-        a, gain_a = self._improve_a(factors)
-        b, gain_b = self._improve_b(Factors(a, factors.b))
+        a, gain_a = self.improve_a(factors)
+        b, gain_b = self.improve_b(Factors(a, factors.b))
         return Factors(a, b), gain_a + gain_b
 
-    def _improve_a(self, factors: Factors) -> tuple[Array, float]:
+    def improve_a(self, factors: Factors) -> tuple[Array, float]:
+        """The best A given B, as it was where it is too large, and how much the error fell."""
         R, (groups, p, q) = factors.rank, self.moment.shape[:3]
         if R * p > MAX_UNKNOWNS:
             return factors.a, 0.0
@@ -127,7 +128,8 @@ class Problem:
         a = np.stack([step for step, _ in steps]).reshape(-1, R, p).swapaxes(0, 1)
         return a.reshape(factors.a.shape), sum(gain for _, gain in steps)
 
-    def _improve_b(self, factors: Factors) -> tuple[Array, float]:
+    def improve_b(self, factors: Factors) -> tuple[Array, float]:
+        """The best B given A, as it was where it is too large, and how much the error fell."""
         R, (groups, p, q) = factors.rank, self.moment.shape[:3]
         if R * q > MAX_UNKNOWNS:
             return factors.b, 0.0

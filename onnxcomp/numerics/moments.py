@@ -43,6 +43,18 @@ def damped(moment: Array, damping: float = 0.01) -> Array:
     return result
 
 
+def output_statistics(weight: NDArray[np.floating], moment: Array, mean: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation (C_out) of W x, given S and E[x] (Q) or (group, Q), without running anything.
+
+    With them a stand-in W' is brought back to the statistics of W: rows scaled by std / std', and the bias raised by
+    what then is left of mean - mean'.
+    """
+    W = rows(weight, moment)
+    means = (W @ mean[..., None]).ravel()
+    squares = np.einsum("...oq,...oq->...o", W @ moment, W).ravel()
+    return means, np.sqrt(np.maximum(squares - means**2, 0))
+
+
 def target(cross: Array, moment: Array, prior: NDArray[np.floating] | None = None, damping: float = 0.0) -> Array:
     """W* = G H^-1 in rows: what best turns the compressed network's inputs x' into the dense network's outputs y.
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.numerics import kronecker
+from onnxcomp.numerics import als, kronecker
 from onnxcomp.numerics.kronecker import KroneckerShape
 
 Decomposition = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -22,14 +22,17 @@ def shape_of(weight_shape: tuple[int, ...]) -> KroneckerShape:
     return KroneckerShape(C_out, 1, C_in, 1, 1, prod(weight_shape[2:]), 1, 1)
 
 
-def decompose(weight: NDArray[np.floating], d: int) -> Decomposition:
-    """The `d` orthonormal bases and the coefficients closest to W (C_out, C_in / group, k...) in the L2 norm.
+def decompose(weight: NDArray[np.floating], d: int, moment: NDArray[np.float64] | None = None) -> Decomposition:
+    """The `d` bases and the coefficients closest to W (C_out, C_in / group, k...).
 
-    Raises ValueError for a `d` below 1 or above what can matter, and for a weight that is not finite.
+    In the L2 norm, and the bases orthonormal; or, by alternating least squares, in that of the `moment` (Q, Q) or
+    (group, Q, Q) of the layer's input, and the bases of unit length. Raises ValueError for a `d` below 1 or above what
+    can matter, for a weight that is not finite and for a moment that does not fit.
     """
     C_out, C_in, *kernel = weight.shape
     shape = shape_of(weight.shape)
-    factors = kronecker.decompose(weight.reshape(shape.weight), shape, d)
+    flat = weight.reshape(shape.weight)
+    factors = kronecker.decompose(flat, shape, d) if moment is None else als.decompose(flat, shape, d, moment)
     return factors.a.reshape(d, C_out, C_in).transpose(1, 2, 0), factors.b.reshape(d, *kernel)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxcomp.numerics.moments import damped, energy, factor, target, weighted_error
+from onnxcomp.numerics.moments import damped, energy, factor, output_statistics, target, weighted_error
 
 RNG = np.random.default_rng(0)
 
@@ -62,3 +62,12 @@ def test_factors_of_singular_matrices() -> None:
         factor(np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match="no second moment"):
         factor(-np.eye(2))
+
+
+def test_statistics_of_an_output_nobody_computed() -> None:
+    x = RNG.standard_normal((2, 8, 500)) + 1
+    weight = RNG.standard_normal((6, 4, 2))
+    y = (weight.reshape(2, 3, 8) @ x).reshape(6, 500)
+    mean, std = output_statistics(weight, x @ x.swapaxes(1, 2) / 500, x.mean(axis=2))
+    np.testing.assert_allclose(mean, y.mean(axis=1))
+    np.testing.assert_allclose(std, y.std(axis=1))

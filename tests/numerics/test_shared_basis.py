@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onnxcomp.numerics.moments import energy
 from onnxcomp.numerics.shared_basis import decompose, reconstruct
+from tests.numerics.oracle import random_moment
 
 
 def random(*shape: int) -> np.ndarray:
@@ -33,3 +35,11 @@ def test_exact_bases_are_found() -> None:
 def test_more_bases_than_can_matter() -> None:
     with pytest.raises(ValueError, match="outside 1 to 9"):
         decompose(random(4, 4, 3, 3), 10)
+
+
+def test_closer_on_data_than_without() -> None:
+    weight, moment = random(16, 8, 3, 3), random_moment(72, np.random.default_rng(0))
+    plain, aware = decompose(weight, 3), decompose(weight, 3, moment)
+    errors = [energy(weight - reconstruct(*one), moment) for one in (plain, aware)]
+    assert errors[1] < 0.2 * errors[0]
+    assert [part.shape for part in aware] == [part.shape for part in plain]
