@@ -1,10 +1,10 @@
 """What a pass may know while it proposes: shapes, element types, and measured times on this machine."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
+
+T = TypeVar("T")
 
 
 class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
@@ -47,6 +49,7 @@ class Context:
     measuring: bool = True  # False while a plan is replayed: its choices need no times
     profile: HostProfile | None = None  # of this machine, where one was measured
     timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
+    findings: dict[str, Any] = field(default_factory=dict)  # of searches, by what was searched, shared likewise
     reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
 
     @classmethod
@@ -100,6 +103,13 @@ class Context:
             before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
             self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)
         return self.timings[key]
+
+    def once(self, key: str, find: Callable[[], T]) -> T:
+        """What `find` returns, called only where nothing was found under `key` before."""
+        if key not in self.findings:
+            self.findings[key] = find()
+        found: T = self.findings[key]
+        return found
 
     def reorder_times(self, shapes: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], Reorder]:
         """What converting tensors of `shapes` between layouts takes, those measured earlier included."""

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from zoo import sample
+from zoo.factors import Factored
 from zoo.graph import Attribute, GraphWriter
 from zoo.normalisation import EPSILON, BatchNorm
 from zoo.sample import Sample
@@ -91,15 +92,29 @@ class Builder:
         self.image = Feature("input", sample.images(3, image_size, self._next_rng()))
 
     def conv(
-        self, x: Feature, channels: int, kernel: int, *, stride: int = 1, pad: int | None = None, groups: int = 1
+        self,
+        x: Feature,
+        channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        pad: int | None = None,
+        groups: int = 1,
+        factors: Factored | None = None,
     ) -> Feature:
-        """A square Conv, padded by half its kernel unless `pad` says otherwise, then its normalisation."""
+        """A square Conv, padded by half its kernel unless `pad` says otherwise, then its normalisation.
+
+        The weight is made of `factors` where they are given, and has no zeros then.
+        """
         pad = kernel // 2 if pad is None else pad
         height, width = _windows(x, kernel, stride, pad)
         depthwise = 1 < groups == x.channels
         sparse = not depthwise and (self.cost.weights > 0 or self._recipe.include_first)
         rng = self._next_rng()
-        weight = self._weight((channels, x.channels // groups, kernel, kernel), rng, sparse=sparse)
+        shape = (channels, x.channels // groups, kernel, kernel)
+        weight = (
+            self._weight(shape, rng, sparse=sparse) if factors is None else self._counted(factors.weight(shape, rng))
+        )
         self.cost.macs += weight.size * height * width
         geometry: dict[str, Attribute] = {
             "dilations": [1, 1],
@@ -188,6 +203,9 @@ class Builder:
             zeros = zero_mask(shape, sparsity, self._recipe.pattern, rng.spawn(1)[0])
             weight[zeros] = 0
             self.cost.zeros += int(np.count_nonzero(zeros))
+        return self._counted(weight)
+
+    def _counted(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         self.cost.weights += weight.size
         self.cost.parameters += weight.size
         return weight

@@ -70,11 +70,11 @@ def narrowest(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return half if np.array_equal(half.astype(np.float32), values, equal_nan=True) else values
 
 
-def decode_nodes(mask: str, values: str, weight: str) -> list[NodeProto]:
+def decode_nodes(mask: str, values: str, weight: str, shape: str = "weight_shape") -> list[NodeProto]:
     """Standard operators (opset 13 and up) that decode inside a function body; ORT folds them when the session loads.
 
-    `mask`, `values` and `weight` name the tensors. The enclosing function has the attributes `weight_shape` (ints)
-    and `to` (the weight's ONNX element type). No operator here has a data-dependent output shape: those do not fold.
+    `mask`, `values` and `weight` name the tensors. The enclosing function has the attributes `shape` (ints: of the
+    weight) and `to` (its ONNX element type). No operator here has a data-dependent output shape: those do not fold.
     Bits come from a table, which is several times faster than shifting and masking, and become positions in `values` by
     a running sum, 0 standing for a zero put in front of them.
     """
@@ -84,7 +84,7 @@ def decode_nodes(mask: str, values: str, weight: str) -> list[NodeProto]:
         return node("Constant", [], [name], value=numpy_helper.from_array(value, name))
 
     return [
-        refer(node("Constant", [], ["shape"]), value_ints="weight_shape"),
+        refer(node("Constant", [], ["shape"]), value_ints=shape),
         constant("bits_of_byte", np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")),
         constant("first", np.array([0], np.int64)),
         constant("flat", np.array([-1], np.int64)),

@@ -55,14 +55,17 @@ class Epilogue:
 
     def op(self, structure: str = UNSTRUCTURED) -> str:
         """The operator's name: SparseConv, SparseConvRelu, BlockSparseConvAdd, BlockSparseConvAddRelu, ..."""
-        return (
-            ("Block" if structure in BLOCK_HEIGHTS else "") + BASE + ("Add" if self.residual else "") + self.activation
-        )
+        return ("Block" if structure in BLOCK_HEIGHTS else "") + BASE + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        """The end of the operator's name: "", Relu, Add, AddRelu, ..."""
+        return ("Add" if self.residual else "") + self.activation
 
 
-_EPILOGUES = tuple(Epilogue(residual, activation) for residual in (False, True) for activation in ACTIVATIONS)
+EVERY_EPILOGUE = tuple(Epilogue(residual, activation) for residual in (False, True) for activation in ACTIVATIONS)
 # Every operator's name, by the order of its weight and by what follows the convolution.
-EPILOGUES = {e.op(structure): e for structure in (UNSTRUCTURED, "16x1") for e in _EPILOGUES}
+EPILOGUES = {e.op(structure): e for structure in (UNSTRUCTURED, "16x1") for e in EVERY_EPILOGUE}
 
 
 def is_known(structure: str) -> bool:
@@ -97,18 +100,8 @@ def most_in_window(weight: NDArray[np.floating]) -> int:
 
 def function(epilogue: Epilogue, opset: int, structure: str = UNSTRUCTURED) -> FunctionProto:
     """The body of the operator for a model of default-domain opset `opset` (13 or later)."""
-    node = helper.make_node
     blocks = structure in BLOCK_HEIGHTS
-    body = (block_bitmap if blocks else bitmap).decode_nodes("mask", "values", "W")
-    body.append(refer(node("Conv", ["X", "W", "B"], ["convolved"]), **{a: a for a in CONV_ATTRIBUTES}))
-    result = "convolved"
-    if epilogue.residual:
-        body.append(node("Add", [result, "Z"], ["added"]))
-        result = "added"
-    if epilogue.activation:
-        body += activation_nodes(epilogue.activation, result, "Y")
-    else:
-        body[-1].output[0] = "Y"
+    body = (block_bitmap if blocks else bitmap).decode_nodes("mask", "values", "W") + convolution_nodes(epilogue)
     stored = ["weight_shape", "structure", *(["block"] if blocks else []), "to"]
     return helper.make_function(
         DOMAIN,
@@ -119,6 +112,20 @@ def function(epilogue: Epilogue, opset: int, structure: str = UNSTRUCTURED) -> F
         [helper.make_opsetid("", opset)],
         [*stored, *CONV_ATTRIBUTES, *ACTIVATIONS[epilogue.activation]],
     )
+
+
+def convolution_nodes(epilogue: Epilogue) -> list[NodeProto]:
+    """Y = activation(Conv(X, W, B) [+ Z]) in a body whose function has CONV_ATTRIBUTES and the activation's."""
+    node = helper.make_node
+    result = "convolved"
+    body = [refer(node("Conv", ["X", "W", "B"], [result]), **{a: a for a in CONV_ATTRIBUTES})]
+    if epilogue.residual:
+        body.append(node("Add", [result, "Z"], ["added"]))
+        result = "added"
+    if epilogue.activation:
+        return body + activation_nodes(epilogue.activation, result, "Y")
+    body[-1].output[0] = "Y"
+    return body
 
 
 def node(

@@ -1,15 +1,20 @@
 """From what a run did to the report on it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from onnxcomp.analysis import Layer, layers_of, totals_of
 from onnxcomp.budget import Speed, Verdict
 from onnxcomp.calibration import Data
 from onnxcomp.context import Context, Timing
+from onnxcomp.convolution import WEIGHTED
 from onnxcomp.cost.host import host
 from onnxcomp.model import Model
+from onnxcomp.pass_api import Candidate
 from onnxcomp.pass_manager import Applied, PassResult, Run
 from onnxcomp.report.schema import (
     DeclinedSection,
@@ -79,18 +84,22 @@ def _file(path: Path | None, model: Model, layers: Sequence[Layer]) -> FileSecti
 
 def _layers(before: Sequence[Layer], after: Sequence[Layer], passes: Sequence[PassResult]) -> tuple[LayerSection, ...]:
     """A row for every layer of the input. A layer is followed by the tensors its rewrites stood for."""
-    applied: dict[str, Applied] = {a.key: a for one in passes for a in one.applied}
+    applied = [a for one in passes for a in one.applied]
     now = {layer.key: layer for layer in after}
-    final = {key: a.covers[-1] for key, a in applied.items()}
+    final = {a.key: a.covers[-1] for a in applied}
     reasons = _reasons(passes)
     timings = {key: timing for one in passes for key, timing in one.timings.items()}
-    return tuple(_layer(layer, _follow(layer.key, final, now), applied, reasons, timings) for layer in before)
+    rows = []
+    for layer in before:
+        key = _follow(layer.key, final, now)
+        rows.append(_layer(layer, key, now.get(key), applied, reasons, timings))
+    return tuple(rows)
 
 
-def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> Layer | None:
+def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> str:
     while key not in now and key in final and final[key] != key:
         key = final[key]
-    return now.get(key)
+    return key
 
 
 def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
@@ -103,17 +112,18 @@ def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
 
 def _layer(
     before: Layer,
+    key: str,
     after: Layer | None,
-    applied: Mapping[str, Applied],
+    applied: Sequence[Applied],
     reasons: Mapping[str, Sequence[str]],
     timings: Mapping[str, Timing],
 ) -> LayerSection:
-    after = after or before
-    done = [a.candidate for key in (before.key, after.key) if (a := applied.get(key)) is not None]
-    done += [a.candidate for a in applied.values() if after.key in a.covers and a.candidate not in done]
+    """`key` is what the layer's output is called now, `after` the layer that gives it, where one does."""
+    done = [a.candidate for a in applied if a.key in (before.key, key) or key in a.covers]
+    after = _factored(before, done) or after or before
     main = max(done, key=lambda c: c.size_bytes[0] - c.size_bytes[1], default=None)
     timing = next((c.timing for c in done if c.timing is not None), None)
-    timed = [timing for key in (before.key, after.key) if (timing := timings.get(key)) is not None]
+    timed = [found for one in (before.key, key) if (found := timings.get(one)) is not None]
     why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]
     return LayerSection(
         name=before.name,
@@ -130,6 +140,23 @@ def _layer(
         ms=(timing.before_ms, timing.after_ms) if timing else (None, None),
         predicted_ms=next((one.predicted_ms for one in (timing, *timed) if one), None),
     )
+
+
+def _factored(before: Layer, done: Sequence[Candidate]) -> Layer | None:
+    """The layers that the last rewrite into several made of `before`, taken together; None where there is none."""
+    for candidate in reversed(done):
+        fragment = candidate.after
+        if fragment is None or sum(node.op_type in WEIGHTED for node in fragment.nodes) < 2:
+            continue
+        numbers = [v for v in fragment.constants.values() if np.issubdtype(v.dtype, np.floating)]
+        return replace(
+            before,
+            macs=candidate.macs[1] if candidate.macs else None,
+            parameters=sum(value.size for value in numbers),
+            nonzero=sum(int(np.count_nonzero(value)) for value in numbers),
+            size_bytes=fragment.size_bytes,
+        )
+    return None
 
 
 def _pass(one: PassResult) -> PassSection:

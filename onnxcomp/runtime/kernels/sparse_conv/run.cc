@@ -33,11 +33,17 @@ bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uint
 }  // namespace
 
 Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
-         const Tensors& tensors, int64_t threads)
-    : kernel_(kernel), weight_(weight), shape_(shape), plan_(plan), finish_(finish), tensors_(tensors) {
-  in_place_ = plan.in_place && aligned(tensors.x, kernel.lanes * 4);
+         const Tensors& tensors, int64_t threads, const Source* source)
+    : kernel_(kernel),
+      weight_(weight),
+      shape_(shape),
+      plan_(plan),
+      finish_(finish),
+      tensors_(tensors),
+      source_(source) {
+  in_place_ = source == nullptr && plan.in_place && aligned(tensors.x, kernel.lanes * 4);
   const int64_t output_bytes = shape.batch * shape.output_channels() * shape.output_plane() * 4;
-  fetch_ahead_ = plan.pixels && shape.pointwise() &&
+  fetch_ahead_ = source == nullptr && plan.pixels && shape.pointwise() &&
                  shape.batch * shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   stream_ = output_bytes > machine().l3_bytes / 4 && shape.output_plane() % kernel.lanes == 0 &&
             aligned(tensors.y, kernel.lanes * 4);
@@ -75,13 +81,16 @@ bool Run::run_tiles(int64_t task) const noexcept {
   // One vector more: subsampled rows end anywhere in a vector, and are stored whole.
   const int64_t input_floats = in_place_ ? 0 : (plan_.block * plan_.channel_vectors + 1) * kernel_.lanes;
   const int64_t partial_floats = weight_.blocks > 1 ? unit(0).rows * row_floats : 0;
+  const int64_t source_floats = source_ != nullptr ? source_->scratch_floats() : 0;
 
-  Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(partial_floats) +
+  Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(source_floats) +
+                      Workspace::piece<float>(partial_floats) +
                       Workspace::piece<float>(kRowsAtOnce * row_floats) +
                       Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
   scratch.input = workspace.take<float>(input_floats);
+  scratch.source = workspace.take<float>(source_floats);
   scratch.partial = workspace.take<float>(partial_floats);
   scratch.finished = workspace.take<float>(kRowsAtOnce * row_floats);
   Placement placement(kernel_, shape_, plan_, workspace);
@@ -131,7 +140,12 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
     } else {
       m.input = reinterpret_cast<const char*>(scratch.input);
       const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
-      tile.load_input(channels, count, scratch.input);
+      if (source_ == nullptr) {
+        tile.load_input(channels, count, scratch.input);
+      } else {
+        source_->make({image, unit.group, first, count, tile.first(), layout.vectors()}, scratch.source, scratch.input);
+        tile.end_with_plane(count, scratch.input);
+      }
     }
     if (more && fetch_ahead_) {
       const bool same_image = tile.first() + tile_floats < shape_.input_plane();

@@ -6,6 +6,7 @@
 #include "kernels/sparse_conv/contract.h"
 #include "kernels/sparse_conv/plan.h"
 #include "kernels/sparse_conv/shape.h"
+#include "kernels/sparse_conv/source.h"
 
 namespace onnxcomp::sparse_conv {
 
@@ -18,10 +19,11 @@ struct Tensors {
 
 class Run {
  public:
-  // Keeps references to all arguments but the last three. The plan must be for this kernel, shape and weight. The work
-  // is cut up for `threads`.
+  // Keeps references to all arguments but finish, tensors and threads. The plan must be for this kernel, shape and
+  // weight. The work is cut up for `threads`. Where there is a source, the convolution is 1x1 of stride 1 and its input
+  // comes from there, in blocks of the weight's input channels; `tensors.x` is not used.
   Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
-      const Tensors& tensors, int64_t threads);
+      const Tensors& tensors, int64_t threads, const Source* source = nullptr);
 
   int64_t tasks() const { return tasks_; }
   // Runs one task. False where its scratch could not be allocated; the output is then incomplete.
@@ -36,6 +38,7 @@ class Run {
   };
   struct Scratch {
     float* input;     // [block][channel vectors][L]
+    float* source;    // the source's own
     float* partial;   // [rows of a unit][height][tile][L], where there are several blocks
     float* finished;  // [kRowsAtOnce][height][tile][L]
   };
@@ -58,6 +61,7 @@ class Run {
   const Plan& plan_;
   Finish finish_;
   Tensors tensors_;
+  const Source* source_;
   bool in_place_;     // read the input without a scratch
   bool fetch_ahead_;  // a tile's input while the one before it is multiplied
   bool stream_;       // write the output past the caches: they could not keep it for who reads it

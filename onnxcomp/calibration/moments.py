@@ -1,0 +1,197 @@
+"""Second moments of the inputs of layers, streamed over data: what data-aware methods know of it (numerics.moments).
+
+Layers are named by their first output tensor, which is unique in a model. With a `reference`, the dense model, moments
+are of the compressed model's inputs x' and the cross moment with the dense outputs y, so that errors of earlier layers
+are made good by later ones (numerics.moments.target).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxcomp.calibration.columns import Columns, ConvColumns, LinearColumns, choose
+from onnxcomp.calibration.data import Data
+from onnxcomp.calibration.taps import Taps
+from onnxcomp.convolution import Convolution, is_standard, why_unknown
+from onnxcomp.errors import DataError, ModelError
+from onnxcomp.model import Model
+
+Array = NDArray[np.float64]
+
+MAX_COLUMNS = 1024  # of one sample: a 32 x 32 image whole, and enough of a larger one
+MAX_BYTES = 1 << 29  # of moments gathered in one pass over the data
+_CHUNK = 1 << 12  # columns multiplied at once in single precision; the sum over chunks is in double
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Means over columns of a layer's im2col input x (group, Q), and of the outputs y (C_out) that belong to them."""
+
+    moment: Array  # E[x x^T] (group, Q, Q)
+    mean: Array  # E[x] (group, Q)
+    columns: int
+    cross: Array | None = None  # E[y x^T] (group, C_out / group, Q), y the reference's output less its bias
+    output_mean: Array | None = None  # E[y] (C_out)
+    output_std: Array | None = None  # (C_out)
+
+
+def layer_moments(
+    model: Model,
+    layers: Sequence[str],
+    data: Data,
+    *,
+    reference: Model | None = None,
+    max_columns: int | None = MAX_COLUMNS,
+    max_bytes: int = MAX_BYTES,
+    batch: int = 8,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Iterator[tuple[str, Moments]]:
+    """The moments of `layers` of `model`: Conv, Gemm and MatMul with constant weights, in the order given.
+
+    Layers are gathered together, one pass over `data` each time, as many as fit into `max_bytes`; memory beyond that is
+    for `batch` samples' activations. Of each sample at most `max_columns` positions are taken, a seeded random choice.
+    `reference` has the layers by the same names; of `model` then only the tensors that they read matter.
+    Raises ModelError for what is no such layer or does not run, DataError where an input is not finite.
+    """
+    plans = [_Plan.read(reference or model, name) for name in layers]
+    for some in _chunks(plans, max_bytes):
+        taps = Taps(model, [plan.x for plan in some], threads)
+        dense = Taps(reference, [plan.y for plan in some], threads) if reference is not None else None
+        sums = [_Sums(plan, seed, max_columns) for plan in some]
+        for feed in data.batches(batch):
+            inputs = taps.read(feed)
+            outputs = dense.read(feed) if dense else {}
+            with np.errstate(invalid="ignore", over="ignore"):  # told by `result`, with the layer's name
+                for one in sums:
+                    one.add(inputs[one.plan.x], outputs.get(one.plan.y))
+        for one in sums:
+            yield one.plan.y, one.result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A layer: the tensors it reads and gives, how, and the size of its moment."""
+
+    x: str
+    y: str
+    columns: Columns
+    group: int
+    Q: int
+    bias: NDArray[np.float32]  # (C_out) or one for all
+
+    @property
+    def moment_bytes(self) -> int:
+        return self.group * self.Q**2 * 8
+
+    @classmethod
+    def read(cls, model: Model, name: str) -> "_Plan":
+        tensor = model.graph.tensors().get(name)
+        node = tensor.inputs[0] if tensor is not None and tensor.inputs else None
+        if node is None or not is_standard(node, "Conv", "Gemm", "MatMul"):
+            raise ModelError(f"{model.source or 'the model'}: '{name}' is not the output of a Conv, Gemm or MatMul")
+        return cls._conv(model, node) if node.op == "Conv" else cls._linear(model, node)
+
+    @classmethod
+    def _conv(cls, model: Model, node: gs.Node) -> "_Plan":
+        conv = Convolution.read(model, node)
+        if isinstance(conv, str):
+            raise _refusal(node, conv)
+        columns = ConvColumns.of(conv.attributes, conv.weight.shape[2:])
+        bias = conv.bias_or_zeros.astype(np.float32)
+        return cls(*_names(node), columns, conv.group, prod(conv.weight.shape[1:]), bias)
+
+    @classmethod
+    def _linear(cls, model: Model, node: gs.Node) -> "_Plan":
+        weight = model.constant(node.inputs[1])
+        if weight is None:
+            raise _refusal(node, why_unknown(model, node.inputs[1]))
+        if weight.ndim != 2 or node.attrs.get("transA", 0):
+            raise _refusal(node, "its weight is no matrix, or its input is transposed")
+        Q = weight.shape[1] if node.attrs.get("transB", 0) else weight.shape[0]
+        return cls(*_names(node), LinearColumns(), 1, Q, _addend(model, node))
+
+
+class _Sums:
+    """What is summed over columns, in double precision."""
+
+    def __init__(self, plan: _Plan, seed: int, max_columns: int | None) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.max_columns = max_columns
+        self.samples = 0
+        self.count = 0
+        self.xx = np.zeros((plan.group, plan.Q, plan.Q))
+        self.x = np.zeros((plan.group, plan.Q))
+        self.yx, self.y, self.yy = np.zeros(()), np.zeros(()), np.zeros(())  # of the outputs' shapes once there are any
+
+    def add(self, x: NDArray[Any], y: NDArray[Any] | None) -> None:
+        """Add the columns of a batch. Raises ModelError where `y` is the output of another input."""
+        samples, places = self.plan.columns.places(x.shape)
+        step = max(1, _CHUNK // max(1, min(places, self.max_columns or places)))
+        for start in range(0, samples, step):
+            stop = min(start + step, samples)
+            chosen = choose(self.seed, self.samples + start, stop - start, places, self.max_columns)
+            X = self.plan.columns.inputs(x[start:stop], chosen).swapaxes(0, 1)  # (group, columns, Q)
+            self.count += X.shape[1]
+            self.xx += X.swapaxes(1, 2) @ X
+            self.x += X.sum(axis=1, dtype=np.float64)
+            if y is not None:
+                self._add_outputs(self.plan.columns.outputs(y[start:stop], chosen) - self.plan.bias, X)
+        self.samples += samples
+
+    def _add_outputs(self, Y: NDArray[np.float32], X: NDArray[np.float32]) -> None:
+        if len(Y) != X.shape[1]:
+            raise ModelError(f"'{self.plan.x}' has another shape in the model than in its reference")
+        self.y = self.y + Y.sum(axis=0, dtype=np.float64)
+        self.yy = self.yy + np.square(Y, dtype=np.float64).sum(axis=0)
+        self.yx = self.yx + Y.reshape(len(Y), self.plan.group, -1).transpose(1, 2, 0) @ X
+
+    def result(self) -> Moments:
+        """The means. Raises DataError where they are not finite."""
+        n = max(self.count, 1)
+        moment, mean = self.xx / n, self.x / n
+        if not np.isfinite(moment).all():
+            raise DataError(f"the data makes the input of the layer that gives '{self.plan.y}' infinite or no number")
+        if not self.yx.ndim:
+            return Moments(moment, mean, self.count)
+        y = self.y / n
+        std = np.sqrt(np.maximum(self.yy / n - y**2, 0))
+        return Moments(moment, mean, self.count, self.yx / n, y, std)
+
+
+def _addend(model: Model, node: gs.Node) -> NDArray[np.float32]:
+    """What a Gemm or MatMul adds to every row of its product."""
+    if len(node.inputs) < 3 or node.inputs[2].is_empty():
+        return np.zeros(1, np.float32)
+    value = model.constant(node.inputs[2])
+    if value is None:
+        raise _refusal(node, f"bias: {why_unknown(model, node.inputs[2])}")
+    if value.size != 1 and value.shape[-1] != value.size:
+        raise _refusal(node, f"its bias {list(value.shape)} is not the same for every row")
+    return np.asarray(value.reshape(-1) * node.attrs.get("beta", 1.0), np.float32)
+
+
+def _names(node: gs.Node) -> tuple[str, str]:
+    return node.inputs[0].name, node.outputs[0].name
+
+
+def _refusal(node: gs.Node, reason: str) -> ModelError:
+    return ModelError(f"the input of '{node.outputs[0].name}' has no second moment: {reason}")
+
+
+def _chunks(plans: Sequence[_Plan], max_bytes: int) -> Iterator[list[_Plan]]:
+    """`plans` in order, together as long as their moments fit into `max_bytes`."""
+    some: list[_Plan] = []
+    for plan in plans:
+        if some and sum(one.moment_bytes for one in (*some, plan)) > max_bytes:
+            yield some
+            some = []
+        some.append(plan)
+    if some:
+        yield some

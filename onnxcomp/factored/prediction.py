@@ -1,0 +1,48 @@
+"""A cheap rule for what the two convolutions of a Kronecker product take, to choose what is worth measuring.
+
+In multiply-adds as a large dense Conv does them. Output channels are computed in blocks of 16, and a block or two alone
+do not fill the machine: 16 take as long as 24 should. A number that a Reshape, Transpose or product only carries from
+one place to another costs as much as 24 multiply-adds.
+"""
+
+from math import prod
+
+from onnxcomp.factored.target import Target
+from onnxcomp.numerics.kronecker import KroneckerShape
+
+_BLOCK = 16
+_START = 8  # output channels' worth of work that every pass over the input takes besides
+_MACS_PER_MOVE = 24
+
+
+def dense_cost(target: Target, pixels: tuple[int, ...]) -> float:
+    """Of the Conv itself, on maps of `pixels` along every axis."""
+    weight, group = target.convolution.weight, target.convolution.group
+    out = target.geometry.output(pixels, target.kernel)
+    return _conv(out, group, weight.shape[0] // group, prod(weight.shape[1:]))
+
+
+def kronecker_cost(target: Target, shape: KroneckerShape, rank: int, pixels: tuple[int, ...]) -> float:
+    """Of the factors of `shape`, all groups together."""
+    group, axes = target.convolution.group, len(pixels)
+    ka, kb = shape.a[-axes:], shape.b[-axes:]
+    of_a, of_b = target.geometry.split(ka, kb)
+    inner = of_b.output(pixels, kb)
+    out = of_a.output(inner, ka)
+    cost = _conv(inner, group * shape.c1, rank * shape.f2, shape.c2 * prod(kb))
+    terms = shape.c1 * rank
+    if shape.f2 == 1:
+        return cost + _conv(out, group, shape.f1, terms * prod(ka))
+    moved = group * shape.f2 * (_pixels(inner) * terms + 2 * _pixels(out) * shape.f1)
+    if prod(ka) == 1:
+        return cost + _pixels(out) * group * shape.f2 * shape.f1 * terms + _MACS_PER_MOVE * moved
+    return cost + _conv(out, shape.f2, shape.f1, terms * prod(ka)) + 2 * _MACS_PER_MOVE * moved
+
+
+def _conv(out: tuple[int | None, ...], times: int, channels: int, products: int) -> float:
+    """`times` convolutions to `channels` maps of `out`, `products` multiply-adds for each number."""
+    return times * _pixels(out) * (-(-channels // _BLOCK) * _BLOCK + _START) * products
+
+
+def _pixels(size: tuple[int | None, ...]) -> int:
+    return prod(max(pixels or 0, 0) for pixels in size)

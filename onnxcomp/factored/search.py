@@ -1,0 +1,146 @@
+"""Which Kronecker shape and rank for a Conv: many are told apart by a rule, few by their errors, and none is measured.
+
+A 512x512x3x3 weight splits in 400 ways, and the error of each takes the eigenvalues of a Gram matrix. So a cheap rule
+(prediction.py) says which ranks are affordable, and only the shapes that promise most are decomposed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcomp.factored.kronecker import why_not
+from onnxcomp.factored.prediction import dense_cost, kronecker_cost
+from onnxcomp.factored.target import Target
+from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
+from onnxcomp.numerics.sampled_rank import ROUNDING, sampled_rank
+from onnxcomp.numerics.spectrum import tail_energies
+
+_DECOMPOSED = 8  # shapes of a layer whose errors are computed
+_LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
+_BLOCK = 16  # channels that ONNX Runtime computes at once
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decomposition: relative L2 `error` of the weight, `cost` in the rule's multiply-adds."""
+
+    shape: KroneckerShape
+    rank: int
+    error: float
+    cost: float
+
+    @property
+    def parameters(self) -> int:
+        """Numbers, of one group."""
+        return self.shape.parameters(self.rank)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Decompositions of a target, the weight of each group in `groups`, that cost at most `share` of the dense Conv."""
+
+    target: Target
+    groups: Sequence[NDArray[np.floating]]  # (C_out / group, C_in / group, kh, kw)
+    pixels: tuple[int, ...]  # of the input's map
+    share: float
+    only: KroneckerShape | None = None  # every other shape is left out
+
+    def exact(self) -> list[Choice]:
+        """Those that leave nothing but rounding, cheapest first."""
+        found = []
+        for shape, most in self._affordable():
+            ranks = [sampled_rank(weight, shape, most) for weight in self.groups]
+            known = [rank for rank in ranks if rank]
+            if len(known) == len(ranks):
+                found.append((self.cost(shape, max(known)), shape, max(known)))
+        found.sort(key=lambda one: one[0])
+        choices = [self._choice(shape, rank, self.errors(shape)) for _, shape, rank in found[:_DECOMPOSED]]
+        return front([choice for choice in choices if choice.error <= ROUNDING])
+
+    def within(self, max_error: float) -> list[Choice]:
+        """Those of a relative error up to `max_error`, the fewest terms of each shape, cheapest first."""
+        # What most numbers can be spent on comes closest, as a rule.
+        shapes = sorted(self._affordable(), key=lambda found: -found[0].parameters(found[1]))
+        choices = []
+        for shape, most in shapes[:_DECOMPOSED]:
+            errors = self.errors(shape)
+            rank = int(np.argmax(errors <= max_error))
+            if rank <= most:
+                choices.append(self._choice(shape, min(_whole_blocks(shape, rank, up=True), most), errors))
+        return sorted(front(choices), key=lambda choice: choice.cost)
+
+    def at(self, compression: float) -> list[Choice]:
+        """Those of `compression` times fewer parameters, the most terms of each shape, closest first."""
+        budget = self.groups[0].size / compression
+        shapes = []
+        for shape, most in self._affordable():
+            rank = min(int(budget / shape.parameters(1)), most)
+            if rank:
+                shapes.append((shape, _whole_blocks(shape, rank, up=False)))
+        shapes.sort(key=lambda found: -found[1])  # more terms are more freedom for as many numbers
+        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in shapes[:_DECOMPOSED]]
+        return sorted(front(choices), key=lambda choice: choice.error)
+
+    def with_rank(self, rank: int) -> list[Choice]:
+        """Those of `rank` terms, closest first."""
+        shapes = [shape for shape, most in self._affordable() if rank <= most]
+        shapes.sort(key=lambda shape: -shape.parameters(rank))
+        choices = [self._choice(shape, rank, self.errors(shape)) for shape in shapes[:_DECOMPOSED]]
+        return sorted(front(choices), key=lambda choice: choice.error)
+
+    def cost(self, shape: KroneckerShape, rank: int) -> float:
+        """By the rule, as a share of the dense Conv."""
+        return kronecker_cost(self.target, shape, rank, self.pixels) / dense_cost(self.target, self.pixels)
+
+    def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
+        """The relative L2 error of the weight in 0, 1, ... terms a group."""
+        tails = np.sum([tail_energies(unfold(weight, shape)) for weight in self.groups], axis=0)
+        errors: NDArray[np.float64] = np.sqrt(tails / tails[0])
+        return errors
+
+    def _choice(self, shape: KroneckerShape, rank: int, errors: NDArray[np.float64]) -> Choice:
+        return Choice(shape, rank, float(errors[rank]), self.cost(shape, rank))
+
+    def _affordable(self) -> Iterable[tuple[KroneckerShape, int]]:
+        """Every shape that has a form, with the most terms that cost no more than the share and save parameters."""
+        group, size = self.target.convolution.group, self.groups[0].size
+        for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):
+            if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
+                continue
+            most = self._most(shape, min(shape.rank_max, (size - 1) // shape.parameters(1)))
+            if most:
+                yield shape, most
+
+    def _most(self, shape: KroneckerShape, limit: int) -> int:
+        """The largest rank up to `limit` that costs at most the share: costs grow with the rank."""
+        low = 0
+        while low < limit:
+            middle = (low + limit + 1) // 2
+            if self.cost(shape, middle) <= self.share:
+                low = middle
+            else:
+                limit = middle - 1
+        return low
+
+
+def front(choices: Sequence[Choice]) -> list[Choice]:
+    """Those that no other matches or beats in error, cost and parameters alike (of equals, the first)."""
+    points = [(choice.error, choice.cost, choice.parameters) for choice in choices]
+    return [
+        choice
+        for i, (choice, point) in enumerate(zip(choices, points, strict=True))
+        if not any(
+            all(o <= p for o, p in zip(other, point, strict=True)) and (other != point or j < i)
+            for j, other in enumerate(points)
+        )
+    ]
+
+
+def _whole_blocks(shape: KroneckerShape, rank: int, *, up: bool) -> int:
+    """`rank`, so that the first convolution gives whole blocks of channels, where there is one block at least."""
+    step = _BLOCK // np.gcd(_BLOCK, shape.f2)
+    if up:
+        return int(min(-(-rank // step) * step, shape.rank_max))
+    return int(rank - rank % step) if rank >= step else rank

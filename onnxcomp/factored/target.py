@@ -1,0 +1,93 @@
+"""The Conv that is to be factored, and the fragment that is built to take its place."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from onnxcomp.convolution import Convolution
+from onnxcomp.factored.geometry import Geometry, MapSize
+from onnxcomp.fragment import Fragment, unique
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A Conv with its numbers."""
+
+    fragment: Fragment  # the Conv alone
+    convolution: Convolution
+    geometry: Geometry
+    map_size: MapSize  # of its input
+
+    @property
+    def conv(self) -> NodeProto:
+        """The node."""
+        return self.fragment.nodes[0]
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """(kh, kw), or (k) in one dimension."""
+        return self.convolution.weight.shape[2:]
+
+
+def with_weight(fragment: Fragment, weight: NDArray[np.floating]) -> Fragment:
+    """`fragment`, which begins with a Conv, with other numbers in its weight, in whichever shape of that size."""
+    name = fragment.nodes[0].input[1]
+    stored = weight.reshape(fragment.constants[name].shape).astype(np.float32)
+    return Fragment(fragment.nodes, {**fragment.constants, name: stored}, fragment.inputs, fragment.outputs)
+
+
+class Steps:
+    """The nodes that will stand for the Conv of a target, appended one by one. Values become float32 or int64."""
+
+    def __init__(self, target: Target) -> None:
+        before = target.fragment
+        self.x = target.conv.input[0]
+        self._target = target
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, NDArray[Any]] = {}
+        produced = {name for node in before.nodes for name in node.output}
+        self._taken = {*before.constants, *before.inputs, *produced}
+
+    def constant(self, role: str, value: NDArray[Any]) -> str:
+        """A new constant; returns its name."""
+        name = unique(f"{self._target.conv.input[1]}_{role}", self._taken)
+        stored = np.float32 if np.issubdtype(value.dtype, np.floating) else np.int64
+        self._constants[name] = np.ascontiguousarray(value, stored)
+        return name
+
+    def add(self, role: str, op: str, inputs: list[str], **attributes: Any) -> str:
+        """A new node of one output; returns that output's name."""
+        output = unique(f"{self._target.conv.output[0]}_{role}", self._taken)
+        name = f"{self._target.conv.name}_{role}" if self._target.conv.name else ""
+        self._nodes.append(helper.make_node(op, inputs, [output], name, **attributes))
+        return output
+
+    def conv(
+        self,
+        role: str,
+        x: str,
+        weight: NDArray[np.floating],
+        geometry: Geometry | None = None,
+        *,
+        group: int = 1,
+        bias: NDArray[np.floating] | None = None,
+    ) -> str:
+        """A Conv of `weight` (C_out, C_in / group, k...); pixel by pixel where no `geometry` is given.
+
+        It always has a bias: without one ONNX Runtime leaves its fast path (docs/decisions.md).
+        """
+        kernel = weight.shape[2:]
+        values = np.zeros(len(weight), np.float32) if bias is None else bias
+        inputs = [x, self.constant(role, weight), self.constant(f"{role}_bias", values)]
+        ones = (1,) * len(kernel)
+        walk = geometry or Geometry(ones, ((0, 0),) * len(kernel), ones)
+        return self.add(role, "Conv", inputs, **walk.attributes(kernel, group))
+
+    def fragment(self) -> Fragment:
+        """All nodes, the last of which gives what the Conv gave."""
+        before, last = self._target.fragment, self._nodes[-1]
+        last.output[0], last.name = before.outputs[0], self._target.conv.name
+        return Fragment(tuple(self._nodes), self._constants, before.inputs, before.outputs)

@@ -1,0 +1,163 @@
+"""Kronecker terms that are close where the data is: alternating least squares in the norm of a second moment.
+
+    minimise tr((W - W') S (W - W')^T)  over  W' = sum_{r <= R} A_r (x) B_r
+
+Given B this is linear least squares in A whose rows f1 share one matrix of normal equations, and the other way round.
+With p = (c1, h1, w1) and q = (c2, h2, w2), the axes of an im2col input as A and as B see it:
+
+    A[f1, r p] G[r p, r' p'] = unfold(W S)[f1 p, f2 q] B[r, f2 q],   G = sum_f2 B[., f2, q] S[p q, p' q'] B[., f2, q']
+
+Shared bases and a low rank across channels are shapes of this one problem (numerics.kronecker). The start is the better
+of two SVDs, the plain one and the one whitened by the Kronecker product of S's partial traces; where A sees no input
+(p = 1, as for a low rank across channels) the latter is the optimum already.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from onnxcomp.numerics import kronecker
+from onnxcomp.numerics.kronecker import Factors, KroneckerShape, reconstruct, unfold
+from onnxcomp.numerics.low_rank import truncated_svd
+from onnxcomp.numerics.moments import energy, factor, rows
+from onnxcomp.numerics.normal_equations import gram, gram_macs, improve
+
+Array = NDArray[np.float64]
+
+MAX_UNKNOWNS = 4096  # of one row: 134 MB of normal equations, a second to factor
+WORK = 3e11  # multiply-adds that sweeps may take: some 20 seconds of one core
+_NEGLIGIBLE = 1e-14  # of the energy: nothing left to gain
+
+
+def decompose(
+    weight: NDArray[np.floating],
+    shape: KroneckerShape,
+    rank: int,
+    moment: Array,
+    *,
+    sweeps: int = 8,
+    tolerance: float = 1e-3,
+    start: Factors | None = None,
+) -> Factors:
+    """`rank` terms near W (F, C, kh, kw) in the norm of `moment`, never further than the plain SVD's or `start`'s.
+
+    `moment` is (Q, Q), or (group, Q, Q) for a weight (F, C / group, kh, kw) whose groups share B; `shape.f1` is then a
+    multiple of group. `start` has `rank` terms or fewer: a path of growing ranks in which each starts from the one
+    before never gets worse. Sweeps end when one gains less than `tolerance` of the error, and large layers get fewer.
+    A factor with more than `MAX_UNKNOWNS` unknowns a row stays as it started. Raises ValueError as
+    `kronecker.decompose` does, and for a moment that does not fit.
+    """
+    problem = Problem.of(weight, shape, moment)
+    starts = [kronecker.decompose(weight, shape, rank), problem.whitened(rank)]
+    if start is not None:
+        starts.append(_extended(start, weight, shape, rank))
+    errors = [energy(weight - reconstruct(factors), moment) for factors in starts]
+    best = int(np.argmin(errors))
+    factors, error, negligible = starts[best], errors[best], _NEGLIGIBLE * energy(weight, moment)
+    for _ in range(min(sweeps, max(1, int(WORK / problem.macs(rank))))):
+        if error <= negligible:
+            break
+        factors, gain = problem.sweep(factors)
+        error -= gain
+        if gain <= tolerance * error:
+            break
+    return _normalised(factors)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What every sweep reads."""
+
+    shape: KroneckerShape
+    weight: Array  # unfolded (f1 p, f2 q)
+    target: Array  # unfold(W S) (f1 p, f2 q)
+    moment: Array  # S (group, p, q, p, q)
+
+    @classmethod
+    def of(cls, weight: NDArray[np.floating], shape: KroneckerShape, moment: Array) -> "Problem":
+        groups = moment.size // moment.shape[-1] ** 2
+        if moment.shape[-1] != weight[0].size or shape.f1 % groups:
+            raise ValueError(
+                f"a moment of shape {list(moment.shape)} does not fit a weight {list(weight.shape)} split as {shape}"
+            )
+        inputs = [size for pair in zip(shape.a[1:], shape.b[1:], strict=True) for size in pair]
+        S = moment.reshape(groups, *inputs, *inputs).transpose(0, 1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12)
+        p, q = (size // rows_ for size, rows_ in zip(shape.unfolded, (shape.f1, shape.f2), strict=True))
+        W = np.asarray(weight, np.float64)
+        target = unfold((rows(W, moment) @ moment).reshape(W.shape), shape)
+        return cls(shape, unfold(W, shape), target, S.reshape(groups, p, q, p, q))
+
+    def macs(self, rank: int) -> int:
+        """Multiply-adds of a sweep's normal equations."""
+        groups, p, q = self.moment.shape[:3]
+        total = 1
+        for inner, rows_, outer in ((q, self.shape.f2, p), (p, self.shape.f1 // groups, q)):
+            if rank * outer <= MAX_UNKNOWNS:
+                total += groups * gram_macs(outer, rank, rows_, inner) + (rank * outer) ** 3 // 3
+        return total
+
+    def whitened(self, rank: int) -> Factors:
+        """The best terms if S were the Kronecker product of its partial traces."""
+        (m, n), (_, p, q, _, _) = self.weight.shape, self.moment.shape
+        Lp = factor(np.einsum("gpqrq->pr", self.moment))
+        Lq = factor(np.einsum("gpqps->qs", self.moment))
+        white = Lp.T @ (self.weight.reshape(m * n // q, q) @ Lq).reshape(-1, p, n)
+        left, right = truncated_svd(white.reshape(m, n), rank)
+        a = solve_triangular(Lp, left.T.reshape(-1, p).T, lower=True, trans=1).T
+        b = solve_triangular(Lq, right.reshape(-1, q).T, lower=True, trans=1).T
+        return Factors(a.reshape(rank, *self.shape.a), b.reshape(rank, *self.shape.b))
+
+    def sweep(self, factors: Factors) -> tuple[Factors, float]:
+        """A given B, then B given A, and how much the error fell."""
+        a, gain_a = self.improve_a(factors)
+        b, gain_b = self.improve_b(Factors(a, factors.b))
+        return Factors(a, b), gain_a + gain_b
+
+    def improve_a(self, factors: Factors) -> tuple[Array, float]:
+        """The best A given B, as it was where it is too large, and how much the error fell."""
+        R, (groups, p, q) = factors.rank, self.moment.shape[:3]
+        if R * p > MAX_UNKNOWNS:
+            return factors.a, 0.0
+        A = factors.a.reshape(R, groups, -1, p).transpose(1, 2, 0, 3).reshape(groups, -1, R * p)
+        target = (self.target @ factors.b.reshape(R, -1).T).reshape(groups, -1, p, R).swapaxes(2, 3).reshape(A.shape)
+        steps = [
+            improve(a, gram(S, factors.b.reshape(R, -1, q)), t) for a, S, t in zip(A, self.moment, target, strict=True)
+        ]
+        a = np.stack([step for step, _ in steps]).reshape(-1, R, p).swapaxes(0, 1)
+        return a.reshape(factors.a.shape), sum(gain for _, gain in steps)
+
+    def improve_b(self, factors: Factors) -> tuple[Array, float]:
+        """The best B given A, as it was where it is too large, and how much the error fell."""
+        R, (groups, p, q) = factors.rank, self.moment.shape[:3]
+        if R * q > MAX_UNKNOWNS:
+            return factors.b, 0.0
+        A = factors.a.reshape(R, groups, -1, p)
+        G = sum(gram(self.moment[g].transpose(1, 0, 3, 2).copy(), A[:, g]) for g in range(groups))
+        B = factors.b.reshape(R, -1, q).swapaxes(0, 1).reshape(-1, R * q)
+        target = (self.target.T @ factors.a.reshape(R, -1).T).reshape(-1, q, R).swapaxes(1, 2).reshape(B.shape)
+        b, gain = improve(B, np.asarray(G), target)
+        return b.reshape(-1, R, q).swapaxes(0, 1).reshape(factors.b.shape), gain
+
+
+def _extended(start: Factors, weight: NDArray[np.floating], shape: KroneckerShape, rank: int) -> Factors:
+    """`start` with further terms that weigh nothing yet: B's directions are those of what is left of W."""
+    more = rank - start.rank
+    if more < 0 or start.a.shape[1:] != shape.a or start.b.shape[1:] != shape.b:
+        raise ValueError(f"a start of {start.rank} terms {start.a.shape[1:]} x {start.b.shape[1:]} is none for {rank}")
+    if not more:
+        return start
+    left = kronecker.decompose(weight - reconstruct(start), shape, more)
+    return Factors(np.concatenate([start.a, np.zeros_like(left.a)]), np.concatenate([start.b, left.b]))
+
+
+def _normalised(factors: Factors) -> Factors:
+    """Every B_r of unit norm, its scale in A_r, the largest term first."""
+    R = factors.rank
+    scale = np.linalg.norm(factors.b.reshape(R, -1), axis=1)
+    scale[scale == 0] = 1
+    wide = (slice(None), *[None] * 4)
+    a, b = factors.a * scale[wide], factors.b / scale[wide]
+    order = np.argsort(-np.linalg.norm(a.reshape(R, -1), axis=1), kind="stable")
+    return Factors(a[order], b[order])

@@ -1,0 +1,118 @@
+"""Structure that is in a weight already: low rank, shared bases and Kronecker products, up to the rounding of storage.
+
+A dense weight has hundreds of Kronecker shapes and is of full rank in all of them; a small block of the unfolded matrix
+mostly tells, and is read without unfolding anything. What a block leaves open, a random projection of the whole decides
+(Halko, Martinsson and Tropp 2011, section 4), and the truncated SVD confirms.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import svdvals
+from scipy.linalg.lapack import sgetrf
+
+from onnxcomp.numerics import shared_basis
+from onnxcomp.numerics.kronecker import KroneckerShape, decompose, reconstruct, shapes_of, unfold
+
+# An entry is rounded to half an epsilon of itself, so the whole to half an epsilon of its L2 norm. Eight times that
+# leaves room for a product that was summed in single precision.
+_ROUNDINGS = 4
+_MARGIN = 4  # a projection may stretch what is lost by this
+_PIVOT = 1e-4  # of the block's root mean square: a smaller pivot may be that of a singular block
+_MOST = 8  # Kronecker shapes worth naming
+
+
+def exact_rank(matrix: NDArray[np.floating]) -> int:
+    """The least rank of a matrix that `matrix` (m, n) can be a rounding of: what is lost is within `tolerance_of`."""
+    return _rank(svdvals(np.asarray(matrix, np.float64)), tolerance_of(matrix))
+
+
+def tolerance_of(weight: NDArray[np.floating]) -> float:
+    """The relative L2 error that storing a weight, in single precision or its own lower one, accounts for."""
+    return _ROUNDINGS * float(max(np.finfo(weight.dtype).eps, np.finfo(np.float32).eps))
+
+
+def exact_shared_basis(weight: NDArray[np.floating]) -> int | None:
+    """d of the shared bases that W (C_out, C_in / group, k...) is exactly made of; None where they save nothing."""
+    shape = shared_basis.shape_of(weight.shape)
+    if not _usable(weight) or 1 in shape.unfolded:
+        return None
+    kernels = unfold(weight.reshape(shape.weight), shape).astype(np.float64)
+    d = _rank(svdvals(np.linalg.qr(kernels, mode="r")), tolerance_of(weight))
+    return d if shape.parameters(d) < weight.size else None
+
+
+def exact_kronecker(weight: NDArray[np.floating], at_most: float = 0.5) -> list[tuple[KroneckerShape, int]]:
+    """Shapes and ranks that W (F, C, kh, kw) is exactly a sum of, at most eight: least numbers first, then least MACs.
+
+    Those of more than `at_most` of the weight's numbers do not count. Empty where W is zero, or not finite.
+    """
+    if not _usable(weight):
+        return []
+    found = sorted(_candidates(weight, at_most), key=lambda one: (one[0].parameters(one[1]), one[0].macs(one[1])))
+    confirmed: list[tuple[KroneckerShape, int]] = []
+    for shape, rank in found:
+        if len(confirmed) < _MOST and _is_exact(weight, shape, rank):
+            confirmed.append((shape, rank))
+    return confirmed
+
+
+def _candidates(weight: NDArray[np.floating], at_most: float) -> Iterator[tuple[KroneckerShape, int]]:
+    """Shapes whose unfolded matrix seems to be of low rank, and the rank."""
+    rng = np.random.default_rng(0)
+    for shape in shapes_of(weight.shape):
+        limit = int(at_most * weight.size / sum(shape.unfolded))
+        if limit < 1 or _has_full_block(weight, shape, limit + 1, rng):
+            continue
+        rank = _projected_rank(weight, shape, limit + 1, rng)
+        if 1 <= rank <= limit:
+            yield shape, rank
+
+
+def _has_full_block(weight: NDArray[np.floating], shape: KroneckerShape, size: int, rng: np.random.Generator) -> bool:
+    """Whether a random block of `size` rows and columns of the unfolded weight is plainly of full rank."""
+    rows, columns = (
+        np.sort(rng.choice(entries, size, replace=False)) for entries in (_entries(shape, 0), _entries(shape, 1))
+    )
+    block = weight.ravel()[rows[:, None] + columns].astype(np.float64)
+    scale = np.sqrt(np.mean(np.square(block)))
+    if scale == 0:
+        return False
+    pivots = np.diag(sgetrf(block / scale)[0])  # LAPACK's own, for its wrappers warn of singular blocks
+    return bool(np.abs(pivots).min() > _PIVOT)
+
+
+def _entries(shape: KroneckerShape, factor: int) -> NDArray[np.intp]:
+    """Where in the flat weight the rows (factor 0) or columns (1) of the unfolded one begin: a place is their sum."""
+    strides = np.cumprod([1, *shape.weight[:0:-1]])[::-1]
+    if factor == 0:
+        strides = strides * shape.b
+    places = np.zeros(1, np.intp)
+    for size, stride in zip((shape.a, shape.b)[factor], strides, strict=True):
+        places = np.add.outer(places, np.arange(size) * stride).ravel()
+    return places
+
+
+def _projected_rank(weight: NDArray[np.floating], shape: KroneckerShape, size: int, rng: np.random.Generator) -> int:
+    """The rank of the unfolded weight, or `size` where it is at least that, by projection to a square of `size`."""
+    m, n = shape.unfolded
+    right = unfold(weight, shape).astype(np.float64) @ rng.standard_normal((n, size))
+    return _rank(svdvals(rng.standard_normal((size, m)) @ right), _MARGIN * tolerance_of(weight))
+
+
+def _is_exact(weight: NDArray[np.floating], shape: KroneckerShape, rank: int) -> bool:
+    """Whether `rank` terms are the weight, up to rounding."""
+    W = weight.astype(np.float64)
+    lost = np.linalg.norm(W - reconstruct(decompose(W, shape, rank)))
+    return bool(lost <= tolerance_of(weight) * np.linalg.norm(W))
+
+
+def _rank(singular_values: NDArray[np.float64], tolerance: float) -> int:
+    """How many to keep so that the rest is at most `tolerance` of all of them, in the L2 norm."""
+    tails = np.sqrt(np.cumsum(np.square(singular_values[::-1])))[::-1]
+    return int(np.count_nonzero(tails > tolerance * tails[0])) if tails.size and tails[0] > 0 else 0
+
+
+def _usable(weight: NDArray[np.floating]) -> bool:
+    return bool(np.isfinite(weight).all() and weight.any())

@@ -1,0 +1,85 @@
+// The arithmetic of every implementation, written once over a vector type.
+//
+// To be included only by the files that are compiled for one instruction set each. Everything is in an unnamed
+// namespace and nothing comes from the standard library: no symbol may leave such a file but its Kernel.
+//
+// `Isa` provides: Vector (a GCC vector of floats), kLanes, kMostBases (the most sums a register pass holds for each of
+// kChunk vectors), and static load_masked(from, bits), which reads only what is in `bits` and gives zero elsewhere.
+#pragma once
+
+#include "kernels/basis_conv/contract.h"
+
+namespace onnxcomp::basis_conv {
+namespace {
+
+// Vectors taken together: an input is loaded once for all bases, a base's tap once for so many vectors.
+constexpr int kChunk = 4;
+
+// Bases first to first + D - 1 of vectors [vector, vector + B) in all channels.
+template <class Isa, int D, int B, bool kMasked>
+void combine_chunk(const Combine& c, int64_t first, int64_t vector, const float* input, float* maps) noexcept {
+  using Vector = typename Isa::Vector;
+  constexpr int L = Isa::kLanes;
+  const int64_t map = c.vectors * L;  // floats
+  input += vector * L;
+  maps += first * map + vector * L;
+  for (int64_t channel = 0; channel < c.channels; ++channel, input += c.stride, maps += c.bases * map) {
+    Vector sum[D][B] = {};
+    const float* base = c.base + first;
+    const uint16_t* mask = kMasked ? c.mask + vector * c.taps : nullptr;
+    for (int64_t tap = 0; tap < c.taps; ++tap, base += c.bases) {
+      const float* from = input + c.offset[tap];
+      Vector x[B];
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) {
+        if constexpr (kMasked) {
+          x[b] = Isa::load_masked(from + b * L, mask[b * c.taps + tap]);
+        } else {
+          __builtin_memcpy(&x[b], from + b * L, sizeof x[b]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int d = 0; d < D; ++d) {
+        const Vector weight = base[d] - Vector{};
+#pragma GCC unroll 4
+        for (int b = 0; b < B; ++b) sum[d][b] = weight * x[b] + sum[d][b];
+      }
+    }
+#pragma GCC unroll 8
+    for (int d = 0; d < D; ++d) {
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) __builtin_memcpy(maps + d * map + b * L, &sum[d][b], sizeof sum[d][b]);
+    }
+  }
+}
+
+// Calls what is made for `bases` <= D bases and `vectors` <= B vectors.
+template <class Isa, int D, int B>
+void select(const Combine& c, int64_t first, int64_t bases, int64_t vector, int64_t vectors, const float* input,
+            float* maps) noexcept {
+  if constexpr (D > 1) {
+    if (bases < D) return select<Isa, D - 1, B>(c, first, bases, vector, vectors, input, maps);
+  }
+  if constexpr (B > 1) {
+    if (vectors < B) return select<Isa, D, B - 1>(c, first, bases, vector, vectors, input, maps);
+  }
+  if (c.mask != nullptr) return combine_chunk<Isa, D, B, true>(c, first, vector, input, maps);
+  combine_chunk<Isa, D, B, false>(c, first, vector, input, maps);
+}
+
+template <class Isa>
+void combine(const Combine& c, const float* input, float* maps) noexcept {
+  const int64_t vectors = c.vectors < kChunk ? c.vectors : kChunk;
+  const int64_t groups = (c.bases + Isa::kMostBases - 1) / Isa::kMostBases;
+  for (int64_t vector = 0; vector < c.vectors; vector += vectors) {
+    // The last ones overlap those before rather than be fewer: short chunks keep too few sums in flight.
+    const int64_t at = vector + vectors <= c.vectors ? vector : c.vectors - vectors;
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t first = group * c.bases / groups;
+      select<Isa, Isa::kMostBases, kChunk>(c, first, (group + 1) * c.bases / groups - first, at, vectors, input, maps);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onnxcomp::basis_conv

@@ -1,0 +1,172 @@
+"""kronecker: compute a Conv whose weight is a sum of Kronecker products by two smaller ones.
+
+    Conv(X, W, b), W = sum over r <= R of A_r (x) B_r    becomes    A * (B * X) [+ b]
+
+each a Conv, or A a matrix product (onnxcomp/factored/kronecker.py; Hameed et al., Convolutional Neural Network
+Compression through Generalized Kronecker Product Decomposition, AAAI 2022, section 3). Low rank across channels and
+separable kernels are among the shapes. Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides,
+pads and dilations, in groups where the input channels do not split; only where measured faster than ONNX Runtime's
+dense Conv here, unless `when=always`.
+
+Without options only what is a short sum already is rewritten, which is exact. Otherwise
+
+    max_error     of the shapes that can be as close to W (relative L2), those predicted fastest
+    compression   of the shapes at so many times fewer parameters, the closest that is measured faster
+    shape, rank   A's shape, and R in place of what the two above would choose
+
+by a truncated SVD, the best in that norm. Such a layer computes with another weight, by the error its candidate tells.
+
+Never touches depthwise convolutions, nor those inside If, Loop or Scan bodies. Before fold-batchnorm, not after it: a
+factor for every output channel leaves few weights the products they were.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onnxcomp.context import Context
+from onnxcomp.factored import kronecker as emission
+from onnxcomp.factored.kronecker import why_not
+from onnxcomp.factored.search import Choice, Search
+from onnxcomp.factored.target import Target
+from onnxcomp.model import Model
+from onnxcomp.numerics import kronecker
+from onnxcomp.numerics.kronecker import Factors, KroneckerShape
+from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp.planner import WORTHWHILE
+from onnxcomp_passes.factoring import (
+    EXACT,
+    Draft,
+    FactoringOptions,
+    FactoringPass,
+    FactorSite,
+    as_stored,
+    basis_errors,
+    candidate,
+    factor_sites,
+    few_bases,
+    why_not_here,
+)
+
+_SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
+_MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
+
+
+class KroneckerOptions(FactoringOptions):
+    """Options of kronecker."""
+
+    compression: float | None = Field(None, gt=1, description="how many times fewer parameters a layer must have")
+    rank: int | None = Field(None, ge=1, description="R, the number of products")
+    shape: str | None = Field(
+        None, pattern=r"^\d+x\d+(x\d+){1,2}$", description="of A: F1xC1xh1xw1 (F1xC1xw1 in one dimension)"
+    )
+
+
+class Kronecker(FactoringPass):
+    """Compute convolutions as two smaller ones, the factors of their weights."""
+
+    name = "kronecker"
+    summary = "compute convolutions whose weights are Kronecker products, or nearly, by the factors"
+    Options = KroneckerOptions
+    min_opset = 10  # Slice with inputs
+    options: KroneckerOptions
+
+    def match(self, graph: Model) -> Iterable[Site | Declined]:
+        """Every Conv."""
+        return factor_sites(graph)
+
+    def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
+        """The best of the factorisations, timed against the dense Conv."""
+        assert isinstance(site, FactorSite)
+        pixels = context.shapes.get(site.nodes[0].inputs[0].name, ())[2:]
+        reason = why_not_here(site, context) or ("the size of the map is not known" if 0 in (pixels or (0,)) else None)
+        if reason:
+            yield Declined(site.name, reason)
+            return
+        only = self._only(site)
+        if isinstance(only, str):
+            yield Declined(site.name, only)
+            return
+        target = site.target(context.model)
+        share = _SHARE if self._measuring and only is None else inf
+        search = Search(target, site.groups, pixels, share, only)
+        choices = context.once(self._key(site, pixels), lambda: self._choices(search))
+        if isinstance(choices, str):
+            yield Declined(site.name, choices)
+        else:
+            yield from self._candidates(site, target, choices, context)
+
+    def _key(self, site: FactorSite, pixels: tuple[int, ...]) -> str:
+        """Tells searches of different results apart."""
+        content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
+        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels}"
+
+    @property
+    def _measuring(self) -> bool:
+        return self.options.when == "faster"
+
+    @property
+    def _closest(self) -> bool:
+        """Whether the closest decomposition that is faster is asked for, not the fastest that is close enough."""
+        return self.options.compression is not None or self.options.rank is not None
+
+    def _candidates(
+        self, site: FactorSite, target: Target, choices: Sequence[Choice], context: Context
+    ) -> Iterator[Candidate]:
+        """The first few choices; where the closest is asked for, the first that is faster stands alone."""
+        made = []
+        for choice in choices[: _MEASURED if self._measuring else 1]:
+            factors = factors_of(site.groups, choice.shape, choice.rank)
+            weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
+            draft = Draft(emission.kronecker(target, factors), weight, _words(choice))
+            one = candidate(self.name, site, draft, context, measured=self._measuring)
+            if self._closest and one.timing and one.timing.after_ms < WORTHWHILE * one.timing.before_ms:
+                yield one
+                return
+            made.append(one)
+        yield from made
+
+    def _choices(self, search: Search) -> Sequence[Choice] | str:
+        """What to make candidates of, the best first, or why there is nothing."""
+        options = self.options
+        allowed = 1.0 if options.max_error is None else max(options.max_error, EXACT)
+        if options.compression or options.rank:
+            found = search.with_rank(options.rank) if options.rank else search.at(options.compression or 1.0)
+            close = [choice for choice in found if choice.error <= allowed]
+            return close or "no decomposition of that size is as close as allowed and predicted faster"
+        if options.max_error:
+            return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
+        d = int(np.argmax(basis_errors(search.target.convolution.weight) <= EXACT))
+        if options.shape is None and few_bases(search.target.convolution.weight.shape, d):
+            return f"its kernels share {d} bases: penni's form of that is faster"
+        return search.exact() or "its weight is no short sum of Kronecker products"
+
+    def _only(self, site: FactorSite) -> KroneckerShape | str | None:
+        """The shape that the options ask for, or why this weight has none such; None where any will do."""
+        if self.options.shape is None:
+            return None
+        whole = site.groups[0].shape
+        a = [int(size) for size in self.options.shape.split("x")]
+        if site.convolution.weight.ndim == 3 and len(a) == 3:
+            a.insert(2, 1)
+        if len(a) != 4 or any(size < 1 or total % size for size, total in zip(a, whole, strict=True)):
+            return f"a weight of {list(site.convolution.weight.shape)} has no factor of {self.options.shape}"
+        f1, c1, h1, w1 = a
+        shape = KroneckerShape(f1, whole[0] // f1, c1, whole[1] // c1, h1, whole[2] // h1, w1, whole[3] // w1)
+        return why_not(shape, site.convolution.group) or shape
+
+
+def factors_of(groups: Sequence[NDArray[np.floating]], shape: KroneckerShape, rank: int) -> list[Factors]:
+    """The factors of each group's weight, as they are stored."""
+    found = (kronecker.decompose(weight, shape, rank) for weight in groups)
+    return [Factors(as_stored(one.a), as_stored(one.b)) for one in found]
+
+
+def _words(choice: Choice) -> dict[str, Any]:
+    """As the options would say it."""
+    return {"shape": "x".join(map(str, choice.shape.a)), "rank": choice.rank}

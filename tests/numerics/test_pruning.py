@@ -1,0 +1,91 @@
+"""Pruning on data: against ExactOBS, never worse than magnitudes refitted, exact where nothing is asked."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxcomp.numerics.admm import Projection, Spectrum, admm
+from onnxcomp.numerics.moments import energy
+from onnxcomp.numerics.projections import blocks, windows, zeros
+from onnxcomp.numerics.pruning import prune, refit
+from tests.numerics.oracle import exact_obs, random_moment
+
+
+def problem(shape: tuple[int, ...], seed: int = 0, decay: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal(shape), random_moment(int(np.prod(shape[1:])), rng, decay)
+
+
+def test_as_good_as_exact_obs() -> None:
+    ratios = []
+    for seed in range(12):
+        weight, moment = problem((1, 36), seed, decay=0.7)
+        obs = exact_obs(weight[0], moment, 25)
+        found = prune(weight, moment, zeros(25 / 36))
+        assert np.count_nonzero(found) == 11
+        ratios.append(energy(weight - found, moment) / energy(weight - obs, moment))
+    assert np.exp(np.mean(np.log(ratios))) < 1.1, ratios
+
+
+@pytest.mark.parametrize("project", [zeros(0.7), blocks(0.6, 4), windows(4)])
+def test_better_than_magnitudes_alone_and_than_these_refitted(project: Projection) -> None:
+    weight, moment = problem((16, 16, 3), decay=0.8)
+    found = energy(weight - prune(weight, moment, project), moment)
+    plain = project(weight)
+    assert found < 0.6 * energy(weight - plain, moment)
+    assert found < 0.85 * energy(weight - refit(weight, moment, plain != 0), moment)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.3, 0.9, 1.0]), st.integers(1, 2))
+def test_never_worse_than_the_scaled_projection_refitted(seed: int, sparsity: float, groups: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((4 * groups, 3, 2))
+    moment = np.stack([random_moment(6, rng) for _ in range(groups)])
+    moment = moment if groups > 1 else moment[0]
+    scale = np.sqrt(np.diagonal(moment, axis1=-2, axis2=-1))
+    plain = zeros(sparsity)((weight.reshape(groups, 4, 6) * scale.reshape(groups, 1, 6)).reshape(weight.shape))
+    reference = energy(weight - refit(weight, moment, plain != 0), moment)
+    found = prune(weight, moment, zeros(sparsity), iterations=20)
+    assert energy(weight - found, moment) <= reference * (1 + 1e-6) + 1e-12
+    assert np.count_nonzero(found) == weight.size - round(sparsity * weight.size)
+
+
+def test_refit_is_least_squares_on_the_pattern() -> None:
+    weight, moment = problem((5, 4, 3))
+    kept = np.random.default_rng(1).random(weight.shape) < 0.4
+    kept[1] = kept[0]
+    kept[2], kept[3] = False, True
+    found = refit(weight, moment, kept)
+    root = np.linalg.cholesky(moment)
+    for row, fitted, live in zip(*(part.reshape(5, 12) for part in (weight, found, kept)), strict=True):
+        expected = np.zeros(12)
+        expected[live] = np.linalg.lstsq(root.T[:, live], root.T @ row)[0]
+        np.testing.assert_allclose(fitted, expected, atol=1e-7)
+    np.testing.assert_array_equal(found[3], weight[3])
+
+
+def test_inputs_that_are_always_zero_go_first() -> None:
+    weight, moment = problem((8, 10, 1))
+    moment[:4] = 0
+    moment[:, :4] = 0
+    found = prune(weight, moment, zeros(0.4))
+    assert not found[:, :4].any() and energy(weight - found, moment) == pytest.approx(0, abs=1e-12)
+
+
+def test_no_input_at_all() -> None:
+    weight, _ = problem((4, 6, 1))
+    found = prune(weight, np.zeros((6, 6)), zeros(0.5))
+    assert np.count_nonzero(found) == 12 and np.isfinite(found).all()
+
+
+def test_any_projection_and_progress() -> None:
+    weight, moment = problem((6, 8, 1))
+
+    def signs(values: np.ndarray) -> np.ndarray:
+        return np.where(values < 0, -1, 1) * np.abs(values).mean()
+
+    apart: list[float] = []
+    found = admm(weight, Spectrum.of(moment, scaled=False), signs, progress=lambda _, gap: apart.append(gap))
+    assert len(np.unique(np.abs(found))) == 1 and len(apart) == 80
+    assert energy(weight - found, moment) < energy(weight - signs(weight), moment)
