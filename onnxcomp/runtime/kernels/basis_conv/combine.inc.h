@@ -22,6 +22,15 @@ constexpr int vectors_for(int bases) {
   return fitting < kMostVectors ? fitting : kMostVectors;
 }
 
+// What is a plane away from what came before is not found by hardware prefetchers. Rows far apart are left to them: most
+// of what lies between is not wanted.
+inline __attribute__((always_inline)) void fetch(const float* from, int64_t floats) {
+  constexpr int64_t kLine = 16;
+  constexpr int64_t kMostLines = 64;
+  if (floats > kMostLines * kLine) return;
+  for (const float* end = from + floats; from < end; from += kLine) __builtin_prefetch(from);
+}
+
 // Bases first to first + D - 1 of vectors [vector, vector + B) in all channels.
 template <class Isa, int D, int B, bool kMasked>
 void combine_chunk(const Combine& c, int64_t first, int64_t vector, const float* input, float* maps) noexcept {
@@ -31,6 +40,7 @@ void combine_chunk(const Combine& c, int64_t first, int64_t vector, const float*
   input += vector * L;
   maps += first * map + vector * L;
   for (int64_t channel = 0; channel < c.channels; ++channel, input += c.stride, maps += c.bases * map) {
+    if constexpr (kMasked) fetch(input + c.stride + c.offset[0], c.offset[c.taps - 1] - c.offset[0] + B * L);
     Vector sum[D][B] = {};
     const float* base = c.base + first;
     const uint16_t* mask = kMasked ? c.mask + vector * c.taps : nullptr;
