@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 MAX_COLUMNS = 1024  # of one sample: a 32 x 32 image whole, and enough of a larger one
 MAX_BYTES = 1 << 29  # of moments gathered in one pass over the data
+MAX_LAYER_BYTES = 1 << 30  # of one layer's moment: Q up to 11,585
 _CHUNK = 1 << 12  # columns multiplied at once in single precision; the sum over chunks is in double
 
 
@@ -57,7 +58,7 @@ def layer_moments(
     Layers are gathered together, one pass over `data` each time, as many as fit into `max_bytes`; memory beyond that is
     for `batch` samples' activations. Of each sample at most `max_columns` positions are taken, a seeded random choice.
     `reference` has the layers by the same names; of `model` then only the tensors that they read matter.
-    Raises ModelError for what is no such layer or does not run, DataError where an input is not finite.
+    Raises ModelError for what is no such layer, is too wide or does not run, DataError where an input is not finite.
     """
     plans = [_Plan.read(reference or model, name) for name in layers]
     for some in _chunks(plans, max_bytes):
@@ -95,7 +96,10 @@ class _Plan:
         node = tensor.inputs[0] if tensor is not None and tensor.inputs else None
         if node is None or not is_standard(node, "Conv", "Gemm", "MatMul"):
             raise ModelError(f"{model.source or 'the model'}: '{name}' is not the output of a Conv, Gemm or MatMul")
-        return cls._conv(model, node) if node.op == "Conv" else cls._linear(model, node)
+        plan = cls._conv(model, node) if node.op == "Conv" else cls._linear(model, node)
+        if plan.moment_bytes > MAX_LAYER_BYTES:
+            raise _refusal(node, f"it would take {plan.moment_bytes / 1e9:.1f} GB")
+        return plan
 
     @classmethod
     def _conv(cls, model: Model, node: gs.Node) -> "_Plan":

@@ -51,13 +51,8 @@ class Spectrum:
         that a scaling of columns does not change, such as patterns of zeros. Others need `scaled=False`.
         """
         diagonal = np.maximum(np.diagonal(moment, axis1=-2, axis2=-1), 0)
-        if scaled:
-            scale = np.sqrt(diagonal)
-            floor = _DEAD * scale.max()
-        else:
-            scale = np.full_like(diagonal, np.sqrt(diagonal.mean()))
-            floor = 0.0
-        scale = np.maximum(scale, floor if floor > 0 else np.finfo(np.float32).tiny)
+        scale = np.sqrt(diagonal if scaled else np.full_like(diagonal, diagonal.mean()))
+        scale = np.maximum(scale, _DEAD * scale.max() or 1.0)
         values, vectors = np.linalg.eigh(moment / (scale[..., :, None] * scale[..., None, :]))
         single = (part.astype(np.float32) for part in (scale, np.maximum(values, 0), vectors))
         return cls(*single)
@@ -74,8 +69,7 @@ def admm(
 ) -> Array:
     """A member of C near W* (C_out, C_in / group, k...) in the norm whose `spectrum` is given.
 
-    `project` sees weights of that shape, scaled as the spectrum is; it must not modify them. What it may return for a
-    weight of C is that weight. Deterministic.
+    `project` sees weights of that shape, scaled as the spectrum is, and modifies none. Deterministic.
     """
     scale, values, V = spectrum.scale[..., None, :], spectrum.values[..., None, :], spectrum.vectors
     W0 = (rows(weight, V) * scale).astype(np.float32)

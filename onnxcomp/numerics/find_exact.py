@@ -19,7 +19,10 @@ from onnxcomp.numerics.kronecker import KroneckerShape, decompose, reconstruct, 
 # leaves room for a product that was summed in single precision.
 _ROUNDINGS = 4
 _MARGIN = 4  # a projection may stretch what is lost by this
-_PIVOT = 1e-4  # of the block's root mean square: a smaller pivot may be that of a singular block
+# Of the block's root mean square. Rounding leaves pivots far smaller than 200 tolerances where a block is singular, and
+# those of a random block are of the order of 1.
+_PIVOT, _PIVOT_MOST = 200, 0.05
+_TERMS = 8  # rows or columns in a sum
 _MOST = 8  # Kronecker shapes worth naming
 
 
@@ -71,16 +74,29 @@ def _candidates(weight: NDArray[np.floating], at_most: float) -> Iterator[tuple[
 
 
 def _has_full_block(weight: NDArray[np.floating], shape: KroneckerShape, size: int, rng: np.random.Generator) -> bool:
-    """Whether a random block of `size` rows and columns of the unfolded weight is plainly of full rank."""
-    rows, columns = (
-        np.sort(rng.choice(entries, size, replace=False)) for entries in (_entries(shape, 0), _entries(shape, 1))
-    )
-    block = weight.ravel()[rows[:, None] + columns].astype(np.float64)
-    scale = np.sqrt(np.mean(np.square(block)))
-    if scale == 0:
+    """Whether a block of `size` rows and columns of the unfolded weight is plainly of full rank.
+
+    Of single rows and columns first; then, as these may be zero in a sparse weight, of sums of some that are not.
+    """
+    places = [_entries(shape, factor) for factor in (0, 1)]
+    if _is_full(weight, [rng.choice(one, (size, 1), replace=False) for one in places]):
+        return True
+    nonzero = unfold(weight != 0, shape)
+    live = [one[nonzero.any(axis=axis)] for one, axis in zip(places, (1, 0), strict=True)]
+    terms = [min(len(one) // size, _TERMS) for one in live]
+    if 0 in terms:
         return False
-    pivots = np.diag(sgetrf(block / scale)[0])  # LAPACK's own, for its wrappers warn of singular blocks
-    return bool(np.abs(pivots).min() > _PIVOT)
+    return _is_full(weight, [rng.choice(one, (size, n), replace=False) for one, n in zip(live, terms, strict=True)])
+
+
+def _is_full(weight: NDArray[np.floating], sums: list[NDArray[np.intp]]) -> bool:
+    """Whether the block of sums of rows and of columns, (size, terms) places of each, is of full rank by its pivots."""
+    rows, columns = sums
+    block = weight.ravel()[rows[:, :, None, None] + columns].astype(np.float64).sum(axis=(1, 3))
+    scale = np.sqrt(np.mean(np.square(block)))
+    least = min(_PIVOT * tolerance_of(weight), _PIVOT_MOST)
+    # LAPACK's own, for its wrappers warn of singular blocks.
+    return bool(scale > 0 and np.abs(np.diag(sgetrf(block / scale)[0])).min() > least)
 
 
 def _entries(shape: KroneckerShape, factor: int) -> NDArray[np.intp]:

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcomp.numerics.low_rank import truncated_svd
 
-T = TypeVar("T", bound=np.floating[Any])
+T = TypeVar("T", bound=np.generic)
 
 _UNFOLDED = (0, 2, 4, 6, 1, 3, 5, 7)  # the axes of A before those of B
 

@@ -153,6 +153,13 @@ def test_layers_that_have_none(model: Model, layer: str, message: str) -> None:
         next(layer_moments(model, [layer], samples()))
 
 
+def test_layers_that_are_too_wide(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.calibration.moments.MAX_LAYER_BYTES", 8 * 36**2)
+    assert next(layer_moments(without_unknown(model), ["c1"], samples()))[0] == "c1"
+    with pytest.raises(ModelError, match=r"'g3' has no second moment: it would take 0\.0 GB"):
+        next(layer_moments(model, ["g3"], samples()))
+
+
 def test_references_that_do_not_fit(model: Model) -> None:
     cut = without_unknown(model)
     larger = cut.to_proto()
