@@ -6,6 +6,7 @@ A 512x512x3x3 weight splits in 400 ways, and the error of each takes the eigenva
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,11 @@ from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.prediction import dense_cost, kronecker_cost
 from onnxcomp.factored.target import Target
 from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
-from onnxcomp.numerics.sampled_rank import ROUNDING, sampled_rank
 from onnxcomp.numerics.spectrum import tail_energies
 
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed
 _LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
+_LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
 _BLOCK = 16  # channels that ONNX Runtime computes at once
 
 
@@ -47,17 +48,14 @@ class Search:
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
 
-    def exact(self) -> list[Choice]:
-        """Those that leave nothing but rounding, cheapest first."""
-        found = []
-        for shape, most in self._affordable():
-            ranks = [sampled_rank(weight, shape, most) for weight in self.groups]
-            known = [rank for rank in ranks if rank]
-            if len(known) == len(ranks):
-                found.append((self.cost(shape, max(known)), shape, max(known)))
-        found.sort(key=lambda one: one[0])
-        choices = [self._choice(shape, rank, self.errors(shape)) for _, shape, rank in found[:_DECOMPOSED]]
-        return front([choice for choice in choices if choice.error <= ROUNDING])
+    def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
+        """Of shapes and ranks `known` to be exact those that have a form and are cheap enough, cheapest first."""
+        choices = [
+            Choice(shape, rank, 0.0, self.cost(shape, rank))
+            for shape, rank in known
+            if self.only in (None, shape) and not why_not(shape, self.target.convolution.group)
+        ]
+        return sorted((c for c in choices if c.cost <= self.share), key=lambda choice: choice.cost)
 
     def within(self, max_error: float) -> list[Choice]:
         """Those of a relative error up to `max_error`, the fewest terms of each shape, cheapest first."""
@@ -92,7 +90,8 @@ class Search:
 
     def cost(self, shape: KroneckerShape, rank: int) -> float:
         """By the rule, as a share of the dense Conv."""
-        return kronecker_cost(self.target, shape, rank, self.pixels) / dense_cost(self.target, self.pixels)
+        dense = dense_cost(self.target, self.pixels)
+        return kronecker_cost(self.target, shape, rank, self.pixels) / dense if dense else inf
 
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         """The relative L2 error of the weight in 0, 1, ... terms a group."""
@@ -106,6 +105,8 @@ class Search:
     def _affordable(self) -> Iterable[tuple[KroneckerShape, int]]:
         """Every shape that has a form, with the most terms that cost no more than the share and save parameters."""
         group, size = self.target.convolution.group, self.groups[0].size
+        if size > _LARGEST_WEIGHT:
+            return
         for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):
             if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
                 continue

@@ -19,12 +19,12 @@ from onnxcomp.factored.target import Target, with_weight
 from onnxcomp.fragment import Fragment, splice
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker, shared_basis
-from onnxcomp.numerics.sampled_rank import ROUNDING
+from onnxcomp.numerics.kronecker import KroneckerShape
 from onnxcomp.numerics.spectrum import tail_energies
 from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 
-EXACT = ROUNDING  # relative L2 error of a weight that counts as none
+EXACT = 1e-6  # relative L2 error of a weight: what a few roundings to float32 come to
 
 
 class FactoringOptions(PassOptions):
@@ -48,6 +48,7 @@ class FactorSite(Site):
     map_size: MapSize
     normalisation: tuple[gs.Node, ...]  # BatchNormalization, or nothing
     epilogue: Epilogue
+    exact: tuple[tuple[KroneckerShape, int], ...] = ()  # shapes and ranks known to be all of the weight
 
     @property
     def fused(self) -> tuple[gs.Node, ...]:

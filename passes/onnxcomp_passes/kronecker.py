@@ -22,6 +22,7 @@ factor for every output channel leaves few weights the products they were.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -36,6 +37,7 @@ from onnxcomp.factored.search import Choice, Search
 from onnxcomp.factored.target import Target
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker
+from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
@@ -46,10 +48,8 @@ from onnxcomp_passes.factoring import (
     FactoringPass,
     FactorSite,
     as_stored,
-    basis_errors,
     candidate,
     factor_sites,
-    few_bases,
     why_not_here,
 )
 
@@ -77,8 +77,16 @@ class Kronecker(FactoringPass):
     options: KroneckerOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv."""
-        return factor_sites(graph)
+        """Every Conv; without options, those whose weights are short sums of products."""
+        for site in factor_sites(graph):
+            if isinstance(site, Declined) or self._lossy:
+                yield site
+                continue
+            known = _exact(site.groups)
+            if isinstance(known, str):
+                yield Declined(site.name, known)
+            else:
+                yield replace(site, exact=tuple(known))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The best of the factorisations, timed against the dense Conv."""
@@ -95,7 +103,7 @@ class Kronecker(FactoringPass):
         target = site.target(context.model)
         share = _SHARE if self._measuring and only is None else inf
         search = Search(target, site.groups, pixels, share, only)
-        choices = context.once(self._key(site, pixels), lambda: self._choices(search))
+        choices = context.once(self._key(site, pixels), lambda: self._choices(site, search))
         if isinstance(choices, str):
             yield Declined(site.name, choices)
         else:
@@ -109,6 +117,11 @@ class Kronecker(FactoringPass):
     @property
     def _measuring(self) -> bool:
         return self.options.when == "faster"
+
+    @property
+    def _lossy(self) -> bool:
+        """Whether weights may change."""
+        return self._closest or bool(self.options.max_error)
 
     @property
     def _closest(self) -> bool:
@@ -131,7 +144,7 @@ class Kronecker(FactoringPass):
             made.append(one)
         yield from made
 
-    def _choices(self, search: Search) -> Sequence[Choice] | str:
+    def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
         """What to make candidates of, the best first, or why there is nothing."""
         options = self.options
         allowed = 1.0 if options.max_error is None else max(options.max_error, EXACT)
@@ -141,10 +154,7 @@ class Kronecker(FactoringPass):
             return close or "no decomposition of that size is as close as allowed and predicted faster"
         if options.max_error:
             return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
-        d = int(np.argmax(basis_errors(search.target.convolution.weight) <= EXACT))
-        if options.shape is None and few_bases(search.target.convolution.weight.shape, d):
-            return f"its kernels share {d} bases: penni's form of that is faster"
-        return search.exact() or "its weight is no short sum of Kronecker products"
+        return search.among(site.exact) or "the sums of Kronecker products that its weight is would be no faster"
 
     def _only(self, site: FactorSite) -> KroneckerShape | str | None:
         """The shape that the options ask for, or why this weight has none such; None where any will do."""
@@ -159,6 +169,20 @@ class Kronecker(FactoringPass):
         f1, c1, h1, w1 = a
         shape = KroneckerShape(f1, whole[0] // f1, c1, whole[1] // c1, h1, whole[2] // h1, w1, whole[3] // w1)
         return why_not(shape, site.convolution.group) or shape
+
+
+def _exact(groups: Sequence[NDArray[np.floating]]) -> list[tuple[KroneckerShape, int]] | str:
+    """Shapes and ranks that are exact for the weights of all groups, or why the search ends here."""
+    d = exact_shared_basis(np.concatenate(groups))
+    if d is not None:
+        return f"its kernels share {d} bases: penni's form of that is faster"
+    first, *others = (dict(exact_kronecker(weight)) for weight in groups)
+    common = [
+        (shape, max(rank, *(other[shape] for other in others), 0))
+        for shape, rank in first.items()
+        if all(shape in other for other in others)
+    ]
+    return common or "its weight is no short sum of Kronecker products"
 
 
 def factors_of(groups: Sequence[NDArray[np.floating]], shape: KroneckerShape, rank: int) -> list[Factors]:

@@ -48,6 +48,7 @@ from onnxcomp_passes.factoring import (
     candidate,
     factor_sites,
     few_bases,
+    relative_error,
     why_not_here,
 )
 
@@ -89,6 +90,10 @@ class Penni(FactoringPass):
             return
         coefficients, bases = factors_of(site.convolution.weight, d, self.options.sparsity)
         weight = shared_basis.reconstruct(coefficients, bases)
+        error, allowed = relative_error(site.convolution.weight, weight), self.options.max_error
+        if allowed is not None and error > max(allowed, EXACT):
+            yield Declined(site.name, f"with zeros the relative error is {error:.3g}, more than {allowed:g}")
+            return
         zeros = round(float(1 - np.count_nonzero(coefficients) / coefficients.size), 4)
         for form in self._forms(site, zeros):
             after, count = _emit(form, site, context, coefficients, bases)
@@ -104,7 +109,7 @@ class Penni(FactoringPass):
             return "its kernels are single numbers"
         errors = basis_errors(weight)
         allowed = max(options.max_error or 0.0, EXACT)
-        d = options.d if options.d is not None else int(np.argmax(errors <= allowed))
+        d = int(np.argmax(errors <= allowed)) if options.d is None else min(options.d, len(errors) - 1)
         if d >= pixels:
             return f"its kernels of {pixels} numbers are no combinations of fewer shared ones"
         if options.max_error is not None and errors[d] > allowed:

@@ -64,7 +64,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("sparse-conv{when=never}", "option 'when'"),
         ("sparse-conv{min_zeros=2}", "option 'min_zeros'"),
         ("drop-identity{deep=1}", "has no option 'deep'; it has: none"),
-        ("magic", "unknown pass 'magic'; installed: drop-identity, fold-batchnorm"),
+        ("magic", "unknown pass 'magic'; installed: drop-identity, kronecker"),
     ],
 )
 def test_refusals_say_where(text: str, words: str) -> None:
