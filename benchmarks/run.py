@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import auto, basis, caffenet, layers, networks
+from figures import accuracy, auto, basis, caffenet, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -28,6 +28,7 @@ FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "basis": basis.measure,
     "caffenet": caffenet.measure,
     "auto": auto.measure,
+    "accuracy": accuracy.measure,
     **{name: partial(networks.measure, name) for name in NETWORKS},
 }
 GROUPS = {"networks": tuple(NETWORKS), "all": tuple(FIGURES)}

@@ -57,6 +57,19 @@ def judge(
         raise NothingGained(
             f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written"
         )
+    missed, drop = accuracy_missed(source, result, verified, data, settings)
+    if settings.target_speedup is not None and speedup < settings.target_speedup:
+        missed.append(f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}")
+    wanted = settings.target_bytes(before)
+    if wanted is not None and after > wanted:
+        missed.append(f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)")
+    return Verdict(tuple(missed), drop)
+
+
+def accuracy_missed(
+    source: Path, result: Path, verified: Sequence[Comparison], data: Data, settings: Settings
+) -> tuple[list[str], float | None]:
+    """A sentence for each bound on accuracy that `result` misses, and the drop where --max-drop was given."""
     missed = []
     agreement = min(
         (o.argmax_agreement for c in verified for o in c.outputs if o.argmax_agreement is not None), default=1
@@ -70,12 +83,7 @@ def judge(
         drop = was - (was if result == source else _score(result, data, metric, settings.threads))
         if drop > settings.max_drop:
             missed.append(f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}")
-    if settings.target_speedup is not None and speedup < settings.target_speedup:
-        missed.append(f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}")
-    wanted = settings.target_bytes(before)
-    if wanted is not None and after > wanted:
-        missed.append(f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)")
-    return Verdict(tuple(missed), drop)
+    return missed, drop
 
 
 def _metric(settings: Settings, data: Data) -> Metric:

@@ -18,6 +18,7 @@ from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
+from onnxcomp.layerwise import Layerwise
 from onnxcomp.model import Model
 from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
@@ -51,18 +52,32 @@ class Context:
     timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
     findings: dict[str, Any] = field(default_factory=dict)  # of searches, by what was searched, shared likewise
     reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
+    data: Data | None = None  # the user's, to fit what approximates; None: there is none
+    layerwise: Layerwise | None = None  # of the pass that runs, where there is data
 
     @classmethod
     def on_data(
-        cls, model: Model, data: Data, threads: int | None = None, seed: int = 0, measuring: bool = True
+        cls,
+        model: Model,
+        data: Data,
+        threads: int | None = None,
+        seed: int = 0,
+        measuring: bool = True,
+        *,
+        fitting: bool = False,
     ) -> "Context":
-        """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept."""
+        """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept.
+
+        `fitting`: what changes weights is fitted to the data.
+        """
         shapes = {name: array.shape for name, array in data.one().items()}
-        return cls(model, shapes, threads, seed, measuring, kept_profile(threads))
+        profile = kept_profile(threads)
+        return cls(model, shapes, threads, seed, measuring, profile, data=data if fitting else None)
 
     def on(self, model: Model) -> "Context":
-        """The same surroundings for `model`."""
-        return replace(self, model=model)
+        """The same surroundings for `model`, as it is before a pass."""
+        layerwise = None if self.data is None else Layerwise(model, self.data, self.threads, self.seed)
+        return replace(self, model=model, layerwise=layerwise)
 
     @property
     def batch(self) -> int:

@@ -83,6 +83,13 @@ class Pass(ABC):
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """What could be done at `site`. Mutates nothing."""
 
+    def refine(self, site: Site, candidate: Candidate, context: Context) -> Candidate:
+        """`candidate`, which was chosen and changes weights, with its numbers fitted to data: `context.layerwise`.
+
+        Called where there is data, in the order of the graph. By default the candidate stays as it is.
+        """
+        return candidate
+
     def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
         """Rewrite `site`. By default the candidate's fragment takes the place of the site's nodes."""
         if candidate.after is None:

@@ -117,7 +117,8 @@ class PassManager:
 def _context(model: Model, data: object) -> Context:
     """Surroundings from `data` (anything `open_data` takes), or seeded inputs where it is None."""
     specs = input_specs(model)
-    return Context.on_data(model, random_data(specs) if data is None else open_data(data, specs))
+    given = random_data(specs) if data is None else open_data(data, specs)
+    return Context.on_data(model, given, fitting=data is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def _run(
     proposals, refused = _proposals(one, sites, context, progress)
     timings = {p.site.key: p.timing for p in proposals if p.timing}
     picks = choose(one.name, context, proposals)
-    proven, unproven = _proven(proposals, picks, context)
+    proven, unproven = _proven(one, proposals, picks, context, progress)
     applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []
     if applied:
@@ -225,20 +226,31 @@ def _found(one: Pass, site: Site, context: Context) -> Proposal | Declined:
 
 
 def _proven(
-    proposals: Sequence[Proposal], picks: Sequence[Candidate | Declined], context: Context
+    one: Pass,
+    proposals: Sequence[Proposal],
+    picks: Sequence[Candidate | Declined],
+    context: Context,
+    progress: Progress,
 ) -> tuple[list[_Proven], list[Declined]]:
     """What was chosen, each with the error of its proof; and what was not, or cannot be proved here."""
     proven: list[_Proven] = []
     declined: list[Declined] = []
-    for proposal, pick in zip(proposals, picks, strict=True):
+    for done, (proposal, pick) in enumerate(zip(proposals, picks, strict=True)):
         if isinstance(pick, Declined):
             declined.append(pick)
             continue
+        fitting = context.layerwise if pick.error else None
+        if fitting:
+            progress(f"{one.name}: fit", done, len(picks))
         try:
             with _naming(proposal.site):
-                proven.append((proposal.site, pick, _prove(pick, context)))
+                chosen = one.refine(proposal.site, pick, context) if fitting else pick
+                proven.append((proposal.site, chosen, _prove(chosen, context)))
         except NotRunnable as error:
             declined.append(_not_runnable(proposal.site, error))
+            continue
+        if fitting and chosen.before:
+            fitting.settle(chosen.before)
     return proven, declined
 
 

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from onnxcomp.budget import Speed, judge
+from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
+from onnxcomp.budget import Speed, accuracy_missed, judge
 from onnxcomp.calibration import Data, open_data, random_data
 from onnxcomp.context import Context
 from onnxcomp.cost.measure import bound
@@ -17,7 +18,7 @@ from onnxcomp.cost.turns import take_turns
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Pass
+from onnxcomp.pass_api import Chooser, Pass
 from onnxcomp.pass_manager import PassManager, Progress, Run
 from onnxcomp.plan import Plan, choices_of
 from onnxcomp.planner import fastest, unhurried
@@ -89,13 +90,21 @@ def optimize(
     if plan:
         plan.require_input(_sha256(source), source)
     data = open_for(model, source, settings)
-    context = Context.on_data(model, data, settings.threads, settings.seed, measuring=plan is None)
+    context = Context.on_data(
+        model, data, settings.threads, settings.seed, measuring=plan is None, fitting=settings.data is not None
+    )
+    if plan:
+        plan.require_data(data)
     with _scratch(target) as folder:
         unsound = _why_unsound(model)
         if unsound:
             best = _untouched(model, source, f"onnx's checker refuses it: {unsound}")
         else:
-            runs = _runs(manager, model, context, settings, plan, tell, partial(_reproduce, source, target))
+            attempt = _attempt(manager, model, context, settings, tell, partial(_reproduce, source, target))
+            if plan:
+                runs = [plan.repeated(attempt)]
+            else:
+                runs = _runs(attempt, partial(_missed, source, folder / "trial.onnx", data, settings), settings, tell)
             best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
@@ -148,37 +157,51 @@ def _why_not_run(source: Path, settings: Settings) -> str | None:
     return None
 
 
-def _runs(
+def _attempt(
     manager: PassManager,
     model: Model,
     context: Context,
     settings: Settings,
-    plan: Plan | None,
     tell: Progress,
     on_failure: Callable[[Model, Pass], str],
-) -> list[Run]:
-    """Different answers of the passes, to be tried on the whole network. A plan has one."""
+) -> Attempt:
+    """Runs all passes with the choices of a chooser."""
     selection = Selection(settings.include, settings.exclude)
-    choosers = [plan.choose] if plan else [fastest, unhurried]
-    runs: list[Run] = []
-    for choose in choosers:
+
+    def attempt(choose: Chooser) -> Run:
         run = manager.run(model, context, choose=choose, selection=selection, progress=tell, on_failure=on_failure)
-        if plan:
-            plan.require_all(run)
-        if settings.portable:
-            run = replace(run, model=inline_functions(run.model))
-        runs.append(run)
-        if not any(a.candidate.timing for p in run.passes for a in p.applied):
+        return replace(run, model=inline_functions(run.model)) if settings.portable else run
+
+    return attempt
+
+
+def _runs(attempt: Attempt, missed: Callable[[Run], str | None], settings: Settings, tell: Progress) -> list[Bounded]:
+    """Different answers of the passes, each within the bound on accuracy, to be tried on the whole network."""
+    runs: list[Bounded] = []
+    for choose in (fastest, unhurried):
+        runs.append(within_bound(attempt, choose, missed, settings.bound, tell))
+        if not any(a.candidate.timing for p in runs[-1].run.passes for a in p.applied):
             break  # nothing was chosen by its time: the answers to come are this one
     return runs
 
 
+def _missed(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> str | None:
+    """What bound on accuracy the result of `run`, written to `place` for a moment, misses; None where it holds all."""
+    run.model.save(place)
+    compared = compare(source, place, data, threads=settings.threads, max_error=settings.tolerance)
+    if not compared.passed:
+        return compared.reason
+    missed, _ = accuracy_missed(source, place, [compared], data, settings)
+    return missed[0] if missed else None
+
+
 def _drafts(
-    model: Model, source: Path, runs: Sequence[Run], folder: Path, data: Data, settings: Settings, tell: Progress
+    model: Model, source: Path, bounded: Sequence[Bounded], folder: Path, data: Data, settings: Settings, tell: Progress
 ) -> list[Draft]:
     """Every run as a file, proved and measured against the input in one interleaved bench."""
+    runs, notes = [one.run for one in bounded], [one.notes for one in bounded]
     if not any(run.changed for run in runs):
-        return [Draft(runs[0], source, (), None)]
+        return [Draft(runs[0], source, (), None, notes[0])]
     reason = _why_not_run(source, settings)
     if reason:
         return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
@@ -197,7 +220,7 @@ def _drafts(
     ]
     tell("measure", 0, 1)
     speeds = _speeds([source, *paths], data.one(), settings)
-    return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, strict=True)]
+    return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, notes, strict=True)]
 
 
 def _untouched(model: Model, source: Path, reason: str) -> Draft:
@@ -252,6 +275,7 @@ def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data
         portable=settings.portable,
         seed=settings.seed,
         data=data.hash if settings.data is not None else None,
+        fitted=settings.data is not None and bool(approximations(run)),
         choices=choices,
     )
 

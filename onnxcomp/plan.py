@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from onnxcomp.bound import Attempt, Bounded
+from onnxcomp.calibration import Data
 from onnxcomp.context import Context
 from onnxcomp.errors import ModelError, UsageError
 from onnxcomp.pass_api import Candidate, Declined, Proposal
@@ -35,6 +37,7 @@ class Plan(BaseModel):
     portable: bool
     seed: int
     data: str | None
+    fitted: bool = False  # to the data: without the same the bytes are others
     choices: tuple[Choice, ...]
 
     @classmethod
@@ -62,6 +65,17 @@ class Plan(BaseModel):
             raise UsageError(
                 f"--replay: the plan was made for another model than {source}; make one for it with --plan"
             )
+
+    def require_data(self, data: Data) -> None:
+        """UsageError where the choices were fitted to other data."""
+        if self.fitted and data.hash != self.data:
+            raise UsageError("--replay: the plan was fitted to other data; give the --data that it was made with")
+
+    def repeated(self, attempt: Attempt) -> Bounded:
+        """The plan's choices, made again. UsageError where one is not to be had."""
+        run = attempt(self.choose)
+        self.require_all(run)
+        return Bounded(run)
 
     def require_all(self, run: Run) -> None:
         """UsageError where a choice of the plan found no place in `run`."""

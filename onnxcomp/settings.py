@@ -75,8 +75,16 @@ class Settings(BaseModel):
 
     @property
     def tolerance(self) -> float:
-        """The relative L2 error an output may have."""
-        return self.max_error or DEFAULT_MAX_ERROR
+        """The relative L2 error an output may have; without end where another budget alone bounds the result."""
+        other = self.min_agreement is not None or self.max_drop is not None
+        return self.max_error or (inf if other else DEFAULT_MAX_ERROR)
+
+    @property
+    def bound(self) -> str:
+        """The options that bound what approximations may do, as the user would write them."""
+        given = {"--max-error": self.max_error, "--min-agreement": self.min_agreement, "--max-drop": self.max_drop}
+        words = [f"{option} {value:g}" for option, value in given.items() if value is not None]
+        return ", ".join(words) or f"--max-error {DEFAULT_MAX_ERROR:g}"
 
     def target_bytes(self, input_bytes: int) -> int | None:
         """`--target-size` in bytes."""

@@ -47,6 +47,7 @@ class Search:
     pixels: tuple[int, ...]  # of the input's map
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
+    max_macs: float | None = None  # multiply-adds at most, as a share of the dense Conv's
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
         """Of shapes and ranks `known` to be exact those that have a form and are cheap enough, cheapest first."""
@@ -110,7 +111,10 @@ class Search:
         for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):
             if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
                 continue
-            most = self._most(shape, min(shape.rank_max, (size - 1) // shape.parameters(1)))
+            limit = min(shape.rank_max, (size - 1) // shape.parameters(1))
+            if self.max_macs is not None:
+                limit = min(limit, int(self.max_macs * size / shape.macs(1)))
+            most = self._most(shape, limit)
             if most:
                 yield shape, most
 

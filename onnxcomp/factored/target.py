@@ -32,11 +32,23 @@ class Target:
         return self.convolution.weight.shape[2:]
 
 
-def with_weight(fragment: Fragment, weight: NDArray[np.floating]) -> Fragment:
-    """`fragment`, which begins with a Conv, with other numbers in its weight, in whichever shape of that size."""
-    name = fragment.nodes[0].input[1]
-    stored = weight.reshape(fragment.constants[name].shape).astype(np.float32)
-    return Fragment(fragment.nodes, {**fragment.constants, name: stored}, fragment.inputs, fragment.outputs)
+def with_weight(fragment: Fragment, weight: NDArray[np.floating], bias: NDArray[np.floating] | None = None) -> Fragment:
+    """`fragment`, which begins with a Conv, with other numbers in its weight, in whichever shape of that size.
+
+    And in its bias, where one is given; a Conv without a bias gets it.
+    """
+    conv, *others = fragment.nodes
+    name = conv.input[1]
+    constants = {**fragment.constants, name: weight.reshape(fragment.constants[name].shape).astype(np.float32)}
+    if bias is not None:
+        biased = NodeProto()
+        biased.CopyFrom(conv)
+        place = conv.input[2] if len(conv.input) > 2 and conv.input[2] else f"{name}_bias"
+        place = place if place in constants else unique(place, {*constants, *fragment.inputs})
+        biased.input[:] = [conv.input[0], name, place]
+        constants[place] = bias.astype(np.float32)
+        conv = biased
+    return Fragment((conv, *others), constants, fragment.inputs, fragment.outputs)
 
 
 class Steps:

@@ -26,6 +26,7 @@ from onnxcomp.numerics.normal_equations import gram, gram_macs, improve
 
 Array = NDArray[np.float64]
 
+SWEEPS = 8  # at most
 MAX_UNKNOWNS = 4096  # of one row: 134 MB of normal equations, a second to factor
 WORK = 3e11  # multiply-adds that sweeps may take: some 20 seconds of one core
 _NEGLIGIBLE = 1e-14  # of the energy: nothing left to gain
@@ -37,7 +38,7 @@ def decompose(
     rank: int,
     moment: Array,
     *,
-    sweeps: int = 8,
+    sweeps: int = SWEEPS,
     tolerance: float = 1e-3,
     start: Factors | None = None,
 ) -> Factors:

@@ -22,7 +22,9 @@ def shape_of(weight_shape: tuple[int, ...]) -> KroneckerShape:
     return KroneckerShape(C_out, 1, C_in, 1, 1, prod(weight_shape[2:]), 1, 1)
 
 
-def decompose(weight: NDArray[np.floating], d: int, moment: NDArray[np.float64] | None = None) -> Decomposition:
+def decompose(
+    weight: NDArray[np.floating], d: int, moment: NDArray[np.float64] | None = None, sweeps: int = als.SWEEPS
+) -> Decomposition:
     """The `d` bases and the coefficients closest to W (C_out, C_in / group, k...).
 
     In the L2 norm, and the bases orthonormal; or, by alternating least squares, in that of the `moment` (Q, Q) or
@@ -32,7 +34,10 @@ def decompose(weight: NDArray[np.floating], d: int, moment: NDArray[np.float64] 
     C_out, C_in, *kernel = weight.shape
     shape = shape_of(weight.shape)
     flat = weight.reshape(shape.weight)
-    factors = kronecker.decompose(flat, shape, d) if moment is None else als.decompose(flat, shape, d, moment)
+    if moment is None:
+        factors = kronecker.decompose(flat, shape, d)
+    else:
+        factors = als.decompose(flat, shape, d, moment, sweeps=sweeps)
     return factors.a.reshape(d, C_out, C_in).transpose(1, 2, 0), factors.b.reshape(d, *kernel)
 
 

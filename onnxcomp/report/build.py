@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxcomp.analysis import Layer, layers_of, totals_of
+from onnxcomp.bound import approximations
 from onnxcomp.budget import Speed, Verdict
 from onnxcomp.calibration import Data
 from onnxcomp.context import Context, Timing
@@ -193,9 +194,12 @@ def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list
     if context.profile is None and any(one.timings for one in run.passes):
         threads = "" if settings.threads is None else f" --threads {settings.threads}"
         notes.append(f"no predicted times: run `onnxcomp host{threads}` once, which measures this machine")
-    if settings.data is None and settings.min_agreement is None and settings.max_drop is None:
+    if approximations(run):
+        if settings.data is None:
+            notes.append("without --data stand-ins are near the weights, not the outputs, and cost more accuracy")
+    elif settings.passes == "auto" and not settings.replay:
         notes.append(
-            "only structure that is in the weights already was used; methods that trade accuracy for speed need a "
-            "budget (--min-agreement, --max-drop) and --data, and come with later versions"
+            "only structure that is in the weights already was used; penni and kronecker can trade accuracy for "
+            "speed, within --min-agreement or --max-drop on --data"
         )
     return notes

@@ -1,7 +1,8 @@
 """What the passes that factor convolutions share: their sites, and the candidates made of factors."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.factored.geometry import Geometry, MapSize
 from onnxcomp.factored.target import Target, with_weight
 from onnxcomp.fragment import Fragment, splice
+from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker, shared_basis
 from onnxcomp.numerics.kronecker import KroneckerShape
@@ -27,12 +29,19 @@ from onnxcomp_passes.epilogue import Epilogue, find_epilogue
 EXACT = 1e-6  # relative L2 error of a weight: what a few roundings to float32 come to
 
 
+Solver = Literal["als", "whitened", "svd"]
+
+
 class FactoringOptions(PassOptions):
     """Options of kronecker and penni."""
 
     max_error: float | None = Field(
         None, ge=0, lt=1, description="relative L2 error a layer's weight may have; 0 is structure in the weights only"
     )
+    solver: Solver = Field(
+        "als", description="how factors are fitted to data: alternating least squares, one whitened SVD, or not at all"
+    )
+    sequential: bool = Field(True, description="fit each layer to what the data becomes in the layers before it")
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
 
 
@@ -55,6 +64,10 @@ class FactorSite(Site):
         """The Conv and all that is fused into it."""
         return (*self.nodes, *self.normalisation, *self.epilogue.nodes)
 
+    def with_bias(self, bias: NDArray[np.floating]) -> "FactorSite":
+        """The site of a Conv with another bias (C_out)."""
+        return replace(self, convolution=replace(self.convolution, bias=bias))
+
     def target(self, model: Model) -> Target:
         """The Conv as the fragment to be rebuilt."""
         return Target(Fragment.of(model, self.nodes), self.convolution, self.geometry, self.map_size)
@@ -62,13 +75,28 @@ class FactorSite(Site):
     @property
     def groups(self) -> list[NDArray[np.floating]]:
         """The weight of each group, kernels in one dimension as (1, k): (C_out / group, C_in / group, kh, kw)."""
-        weight = self.convolution.weight
+        return self.groups_of(self.convolution.weight)
+
+    def groups_of(self, weight: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        """The same of another weight of that shape."""
         planar = weight if weight.ndim == 4 else weight[:, :, None]
         return np.split(planar, self.convolution.group)
 
 
 class FactoringPass(Pass):
     """A pass that replaces a Conv, or as many of the nodes fused into it as the candidate stands for."""
+
+    options: FactoringOptions
+
+    def refine(self, site: Site, candidate: Candidate, context: Context) -> Candidate:
+        """The same factors' sizes, fitted to the data, with the bias that keeps the outputs' means."""
+        assert isinstance(site, FactorSite) and context.layerwise is not None
+        problem = context.layerwise.problem(site.key, sequential=self.options.sequential)
+        return replace(self.fitted(site, candidate, problem, context), timing=candidate.timing)
+
+    @abstractmethod
+    def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+        """`candidate` with the factors that are nearest in the norm of `problem`."""
 
     def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
         """Splice the candidate in; what it does not stand for stays."""
@@ -149,6 +177,7 @@ class Draft:
     weight: NDArray[np.floating]
     options: Mapping[str, Any]
     count: int = 1
+    bias: NDArray[np.floating] | None = None  # b', where it is another too
 
 
 def candidate(method: str, site: FactorSite, draft: Draft, context: Context, *, measured: bool) -> Candidate:
@@ -162,7 +191,7 @@ def candidate(method: str, site: FactorSite, draft: Draft, context: Context, *, 
     return Candidate(
         method,
         draft.after,
-        before if error <= EXACT else with_weight(before, draft.weight),
+        before if error <= EXACT else with_weight(before, draft.weight, draft.bias),
         draft.options,
         _timing(site, draft, context) if measured else None,
         error=0.0 if error <= EXACT else error,

@@ -35,10 +35,12 @@ from onnxcomp.factored import kronecker as emission
 from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.search import Choice, Search
 from onnxcomp.factored.target import Target
+from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
-from onnxcomp.numerics import kronecker
+from onnxcomp.numerics import als, kronecker
 from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
+from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
 from onnxcomp_passes.factoring import (
@@ -62,6 +64,7 @@ class KroneckerOptions(FactoringOptions):
 
     compression: float | None = Field(None, gt=1, description="how many times fewer parameters a layer must have")
     rank: int | None = Field(None, ge=1, description="R, the number of products")
+    max_macs: float | None = Field(None, gt=0, description="multiply-adds a layer may take, of the dense layer's")
     shape: str | None = Field(
         None, pattern=r"^\d+x\d+(x\d+){1,2}$", description="of A: F1xC1xh1xw1 (F1xC1xw1 in one dimension)"
     )
@@ -102,7 +105,7 @@ class Kronecker(FactoringPass):
             return
         target = site.target(context.model)
         share = _SHARE if self._measuring and only is None else inf
-        search = Search(target, site.groups, pixels, share, only)
+        search = Search(target, site.groups, pixels, share, only, self.options.max_macs)
         choices = context.once(self._key(site, pixels), lambda: self._choices(site, search))
         if isinstance(choices, str):
             yield Declined(site.name, choices)
@@ -144,6 +147,29 @@ class Kronecker(FactoringPass):
             made.append(one)
         yield from made
 
+    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+        """The same shape and rank, nearest to W* in its norm."""
+        shape, rank = self._shape(site, candidate_.options["shape"]), candidate_.options["rank"]
+        assert isinstance(shape, KroneckerShape), "it was proposed"
+        factors = self._fitted_factors(site.groups_of(problem.weight), problem.moment, shape, rank)
+        weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
+        bias = problem.bias(weight)
+        after = emission.kronecker(site.with_bias(bias).target(context.model), factors)
+        draft = Draft(after, weight, candidate_.options, bias=bias)
+        return candidate(self.name, site, draft, context, measured=False)
+
+    def _fitted_factors(
+        self, groups: Sequence[NDArray[np.floating]], moment: Array, shape: KroneckerShape, rank: int
+    ) -> list[Factors]:
+        if self.options.solver == "svd":
+            return factors_of(groups, shape, rank)
+        sweeps = als.SWEEPS if self.options.solver == "als" else 0
+        moments = moment if moment.ndim == 3 else moment[None]
+        return [
+            stored(als.decompose(weight, shape, rank, S, sweeps=sweeps))
+            for weight, S in zip(groups, moments, strict=True)
+        ]
+
     def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
         """What to make candidates of, the best first, or why there is nothing."""
         options = self.options
@@ -158,14 +184,16 @@ class Kronecker(FactoringPass):
 
     def _only(self, site: FactorSite) -> KroneckerShape | str | None:
         """The shape that the options ask for, or why this weight has none such; None where any will do."""
-        if self.options.shape is None:
-            return None
+        return None if self.options.shape is None else self._shape(site, self.options.shape)
+
+    def _shape(self, site: FactorSite, words: str) -> KroneckerShape | str:
+        """The shape in which A is as `words` say, or why this weight has none such."""
         whole = site.groups[0].shape
-        a = [int(size) for size in self.options.shape.split("x")]
+        a = [int(size) for size in words.split("x")]
         if site.convolution.weight.ndim == 3 and len(a) == 3:
             a.insert(2, 1)
         if len(a) != 4 or any(size < 1 or total % size for size, total in zip(a, whole, strict=True)):
-            return f"a weight of {list(site.convolution.weight.shape)} has no factor of {self.options.shape}"
+            return f"a weight of {list(site.convolution.weight.shape)} has no factor of {words}"
         f1, c1, h1, w1 = a
         shape = KroneckerShape(f1, whole[0] // f1, c1, whole[1] // c1, h1, whole[2] // h1, w1, whole[3] // w1)
         return why_not(shape, site.convolution.group) or shape
@@ -187,8 +215,12 @@ def _exact(groups: Sequence[NDArray[np.floating]]) -> list[tuple[KroneckerShape,
 
 def factors_of(groups: Sequence[NDArray[np.floating]], shape: KroneckerShape, rank: int) -> list[Factors]:
     """The factors of each group's weight, as they are stored."""
-    found = (kronecker.decompose(weight, shape, rank) for weight in groups)
-    return [Factors(as_stored(one.a), as_stored(one.b)) for one in found]
+    return [stored(kronecker.decompose(weight, shape, rank)) for weight in groups]
+
+
+def stored(factors: Factors) -> Factors:
+    """The factors as they are stored."""
+    return Factors(as_stored(factors.a), as_stored(factors.b))
 
 
 def _words(choice: Choice) -> dict[str, Any]:

@@ -32,9 +32,12 @@ from onnxcomp.convolution import Convolution
 from onnxcomp.factored.shared_basis import basis_first, coefficient_first, merged
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
+from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
-from onnxcomp.numerics import shared_basis
+from onnxcomp.numerics import als, shared_basis
+from onnxcomp.numerics.projections import zeros as zeros_of
 from onnxcomp.numerics.shared_basis import Decomposition
+from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
 from onnxcomp_passes.factoring import (
@@ -43,6 +46,7 @@ from onnxcomp_passes.factoring import (
     FactoringOptions,
     FactoringPass,
     FactorSite,
+    Solver,
     as_stored,
     basis_errors,
     candidate,
@@ -101,6 +105,16 @@ class Penni(FactoringPass):
             measured = self.options.when == "faster" and form != "merged"
             yield candidate(self.name, site, draft, context, measured=measured)
 
+    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+        """As many bases and zeros, nearest to W* in its norm."""
+        d, form = candidate_.options["d"], candidate_.options["form"]
+        coefficients, bases = fitted_factors(problem, d, self.options.sparsity, self.options.solver)
+        weight = shared_basis.reconstruct(coefficients, bases)
+        bias = problem.bias(weight)
+        after, count = _emit(form, site.with_bias(bias), context, coefficients, bases)
+        draft = Draft(after, weight, candidate_.options, count, bias)
+        return candidate(self.name, site, draft, context, measured=False)
+
     def _bases(self, convolution: Convolution) -> int | str:
         """d of a layer, or why it does not pay or is not allowed."""
         weight, options = convolution.weight, self.options
@@ -138,6 +152,18 @@ def factors_of(weight: NDArray[np.floating], d: int, sparsity: float) -> Decompo
     coefficients, bases = (as_stored(part) for part in shared_basis.decompose(weight, d))
     dropped = np.argsort(np.abs(coefficients), axis=None, kind="stable")[: round(sparsity * coefficients.size)]
     coefficients.ravel()[dropped] = 0
+    return coefficients, bases
+
+
+def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solver) -> Decomposition:
+    """The same for W* in the norm of its layer's input."""
+    if solver == "svd":
+        return factors_of(problem.weight, d, sparsity)
+    sweeps = als.SWEEPS if solver == "als" else 0
+    found = shared_basis.decompose(problem.weight, d, problem.moment, sweeps)
+    if sparsity:
+        found = prune_coefficients(problem.weight, found, problem.moment, zeros_of(sparsity))
+    coefficients, bases = (as_stored(part) for part in found)
     return coefficients, bases
 
 

@@ -1,0 +1,176 @@
+"""What approximations cost in accuracy: trained networks of ../shared, fitted to unlabelled data, scored on labelled.
+
+Every way to find the factors at every size: of the weights alone, on the data of one layer, on that of the network.
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import onnxcomp
+from figures.effort import Request
+from figures.figure import Column, Figure, Row
+from onnxcomp.errors import UsageError
+from onnxcomp.runtime.session import session
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+SAMPLES = 1024  # to fit on
+
+COLUMNS = (
+    Column("method", "method"),
+    Column("fit", "fitted to"),
+    Column("parameters", "parameters", ".2f"),
+    Column("macs", "MACs", ".2f"),
+    Column("speedup", "speedup", "x"),
+    Column("agreement", "agreement", ".1f"),
+    Column("lost", "points lost", ".1f"),
+    Column("lost_clean", "clean", ".1f"),
+)
+WHAT = (
+    "'parameters' and 'MACs' are shares of the dense network's. Fitted to: weights, the SVD of each; + bias, the "
+    "same, with the outputs' means kept; whitened, the SVD in the norm of the layer's input; layers, alternating least "
+    "squares in that norm; network, the same on what the data becomes in the layers before, towards the dense outputs"
+)
+FITS = {
+    "weights": None,
+    "+ bias": "solver=svd,sequential=false",
+    "whitened": "solver=whitened,sequential=false",
+    "layers": "solver=als,sequential=false",
+    "network": "solver=als",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network: its name in ../shared, and the methods to try. conv1 stays dense."""
+
+    name: str
+    methods: tuple[str, ...]
+
+
+_KRONECKER = tuple(f"kronecker{{compression={c},max_macs=1" for c in (2, 3, 5))
+_RESNET = ("penni{d=5", "penni{d=5,sparsity=0.5", "penni{d=4", "penni{d=3", "penni{d=2", *_KRONECKER)
+SUBJECTS = (
+    Subject("resnet20_cifar10_folded", _RESNET),
+    Subject("resnet32_cifar10", _RESNET),
+    Subject("squeezenet1_1_imagenet", ("penni{d=7", "penni{d=5", "penni{d=3", *_KRONECKER[:2])),
+)
+
+
+def measure(request: Request) -> Iterator[Figure]:
+    """A table a network, first one thread count only."""
+    if not (SHARED / "evalpack.py").is_file():
+        raise UsageError(f"accuracy needs the trained networks of {SHARED.name}/, which is not there")
+    evalpack = _load(SHARED / "evalpack.py")
+    for subject in SUBJECTS:
+        yield _figure(subject, evalpack, request)
+
+
+def _figure(subject: Subject, evalpack: ModuleType, request: Request) -> Figure:
+    model = SHARED / "models" / f"{subject.name}.onnx"
+    images = Images.of(subject.name, evalpack)
+    before = images.score(model)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data.npz"
+        np.savez(data, **{session(model).get_inputs()[0].name: images.calibration})
+        for method in subject.methods if not request.effort.quick else subject.methods[:1]:
+            for fit, options in FITS.items():
+                rows.append(_row(model, data, images, before, method, fit, options, request.threads[0]))
+    notes = (f"dense: {_words(before, images)}", WHAT)
+    return Figure("accuracy", f"accuracy of {subject.name}, no training", COLUMNS, tuple(rows), notes)
+
+
+def _words(before: dict[str, NDArray[Any]], images: "Images") -> str:
+    return ", ".join(f"top-1 {images.top1(before, key):.2f} % on {len(before[key])} {key} images" for key in before)
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _row(
+    model: Path,
+    data: Path,
+    images: "Images",
+    before: dict[str, NDArray[Any]],
+    method: str,
+    fit: str,
+    options: str | None,
+    threads: int,
+) -> Row:
+    target = data.with_name("out.onnx")
+    passes = f"fold-batchnorm,{method},when=always{',' + options if options else ''}}}"
+    budget = {"min_agreement": 0.0} if options else {"max_error": 1e6}
+    given = {"data": data} if options else {}
+    result = onnxcomp.optimize(
+        model, target, passes=passes, threads=threads, goal="size", exclude=("^conv1$",), **budget, **given
+    )
+    report = result.report
+    after = images.score(target)
+    main = list(before)[-1]
+    return {
+        "method": method.replace("{", " ").replace(",", ", "),
+        "fit": fit,
+        "parameters": report.output.parameters / report.input.parameters,
+        "macs": (report.output.macs or 0) / (report.input.macs or 1),
+        "speedup": report.latency.speedup,
+        "agreement": 100 * float(np.mean(before[main].argmax(1) == after[main].argmax(1))),
+        "lost": images.top1(before, main) - images.top1(after, main),
+        "lost_clean": images.top1(before, "clean") - images.top1(after, "clean") if "clean" in before else None,
+    }
+
+
+def _npz(name: str) -> Any:
+    return np.load(SHARED / "data" / f"{name}.npz")
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What to fit on, and labelled sets to score on, the last of which decides."""
+
+    calibration: NDArray[np.float32]
+    sets: dict[str, tuple[NDArray[np.float32], NDArray[Any]]]
+
+    @classmethod
+    def of(cls, name: str, evalpack: ModuleType) -> "Images":
+        """Those of a network: CIFAR-10's training images, or the even half of the ImageNet sample."""
+        pre = evalpack.MODELS[name.removesuffix("_folded")][1]
+        if "cifar" in name:
+            clean, jpeg = _npz("cifar10_test_clean"), _npz("cifar10_test_jpeg")
+            return cls(
+                pre(_npz("cifar10_train10k")["x"][:SAMPLES]),
+                {
+                    "clean": (pre(clean["x"]), clean["y"]),
+                    "jpeg": (pre(np.stack(evalpack.jpegs(jpeg))), jpeg["y"]),
+                },
+            )
+        sample = _npz("imagenet_sample")
+        images = pre(np.stack(evalpack.jpegs(sample)))
+        return cls(images[::2], {"odd half": (images[1::2], sample["y"][1::2])})
+
+    def score(self, path: Path) -> dict[str, NDArray[Any]]:
+        """The network's outputs on every set."""
+        loaded = session(path)
+        name = loaded.get_inputs()[0].name
+        return {
+            key: np.concatenate([loaded.run(None, {name: x[i : i + 50]})[0] for i in range(0, len(x), 50)]).reshape(
+                len(x), -1
+            )
+            for key, (x, _) in self.sets.items()
+        }
+
+    def top1(self, outputs: dict[str, NDArray[Any]], key: str) -> float:
+        """Per cent."""
+        return float(100 * np.mean(outputs[key].argmax(1) == self.sets[key][1]))

@@ -1,0 +1,76 @@
+"""How much of what was asked for the accuracy bound allows: as few approximations are left out as will do."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from onnxcomp.context import Context
+from onnxcomp.pass_api import Candidate, Chooser, Declined, Proposal
+from onnxcomp.pass_manager import Applied, Progress, Run
+
+Attempt = Callable[[Chooser], Run]
+"""A run of all passes with that chooser."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """A run within the bound, and what was left out for it."""
+
+    run: Run
+    notes: tuple[str, ...] = ()
+
+
+def within_bound(
+    attempt: Attempt, choose: Chooser, missed: Callable[[Run], str | None], name: str, progress: Progress
+) -> Bounded:
+    """The run with the most approximations for which `missed` has no complaint; with none of them it is not asked.
+
+    Where all of them miss the bound (called `name`), those that cost most for what they gain are left out first, and
+    how many is found by bisection: the error is taken to fall as more are left out.
+    """
+    whole = attempt(choose)
+    costly = sorted(approximations(whole), key=_harm, reverse=True)
+    if not costly or missed(whole) is None:
+        return Bounded(whole)
+    misses, holds, best = 0, len(costly), None
+    rounds = len(costly).bit_length()
+    for done in range(rounds):
+        if holds - misses <= 1:
+            break
+        progress("bound", done, rounds)
+        middle = (misses + holds) // 2
+        tried = attempt(without(choose, {a.key for a in costly[:middle]}, name))
+        if missed(tried) is None:
+            holds, best = middle, tried
+        else:
+            misses = middle
+    run = best or attempt(without(choose, {a.key for a in costly[:holds]}, name))
+    left_out = f"{holds} of {len(costly)} approximations were left out to stay within {name}"
+    return Bounded(run, (left_out,))
+
+
+def approximations(run: Run) -> list[Applied]:
+    """What changed weights."""
+    return [applied for one in run.passes for applied in one.applied if applied.candidate.error]
+
+
+def _harm(applied: Applied) -> float:
+    """Squared error of the weight for the share of the time that it saves."""
+    timing = applied.candidate.timing
+    saved = 1 - timing.after_ms / timing.before_ms if timing and timing.before_ms else 1.0
+    return applied.candidate.error**2 / max(saved, 1e-3)
+
+
+def without(choose: Chooser, keys: set[str], name: str) -> Chooser:
+    """`choose`, but what would change weights at the sites of `keys` is declined."""
+
+    def chosen(one: str, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+        allowed = [
+            replace(p, candidates=[c for c in p.candidates if not c.error]) if p.site.key in keys else p
+            for p in proposals
+        ]
+        open_ = [p for p in allowed if p.candidates]
+        picks = iter(choose(one, context, open_))
+        reason = f"left as it is: with it the network would not stay within {name}"
+        return [next(picks) if p.candidates else Declined(p.site.name, reason) for p in allowed]
+
+    return chosen

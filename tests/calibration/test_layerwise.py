@@ -1,0 +1,74 @@
+"""layerwise: a layer's problem after others were replaced, against plain least squares on the columns themselves."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from onnxcomp.calibration import open_data
+from onnxcomp.factored.target import with_weight
+from onnxcomp.fragment import Fragment
+from onnxcomp.inputs import input_specs
+from onnxcomp.layerwise import Layerwise
+from onnxcomp.model import Model
+from onnxcomp.runtime.session import run, session
+from tests.passes.graphs import model_of
+
+NET = """net (float[N, 3, 6, 6] x) => (float[N, 5, 6, 6] y) {
+    [first] a = Conv <pads = [1, 1, 1, 1]> (x, w1)
+    [act] r = Relu (a)
+    [second] y = Conv (r, w2, b2)
+}"""
+
+
+@pytest.fixture
+def network() -> Model:
+    rng = np.random.default_rng(0)
+    weights = {"w1": rng.standard_normal((4, 3, 3, 3)), "w2": rng.standard_normal((5, 4, 1, 1)), "b2": np.arange(5)}
+    return model_of(NET, {name: value.astype(np.float32) for name, value in weights.items()})
+
+
+@pytest.fixture
+def images() -> NDArray[np.float32]:
+    return np.random.default_rng(1).standard_normal((40, 3, 6, 6)).astype(np.float32)
+
+
+def conv(model: Model, name: str) -> Fragment:
+    return Fragment.of(model, [node for node in model.graph.nodes if node.name == name])
+
+
+def output(model: Model, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(columns, C_out)"""
+    (y,) = run(session(bytes(model.to_proto().SerializeToString())), {"x": x})
+    return y.astype(np.float64).transpose(0, 2, 3, 1).reshape(-1, y.shape[1])
+
+
+def test_the_problem_is_least_squares_on_what_the_layer_gets(network: Model, images: NDArray[np.float32]) -> None:
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    other = with_weight(conv(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)), np.ones(4))
+    layers.settle(other)
+    problem = layers.problem("y")
+
+    inputs = other.model({"x": images.shape, "a": (40, 4, 6, 6)}, {}, 17)
+    (a,) = run(session(bytes(inputs.SerializeToString())), {"x": images})
+    columns = np.maximum(a, 0).transpose(0, 2, 3, 1).reshape(-1, 4).astype(np.float64)
+    with_one = np.concatenate([columns, np.ones((len(columns), 1))], axis=1)
+    expected, *_ = np.linalg.lstsq(with_one, output(network, images), rcond=None)
+    np.testing.assert_allclose(problem.weight.reshape(5, 4), expected[:4].T, atol=2e-3)  # the damping's share
+    np.testing.assert_allclose(problem.bias(expected[:4].T.reshape(5, 4, 1, 1)), expected[4], atol=2e-3)
+
+
+def test_the_first_layer_is_asked_for_what_it_is(network: Model, images: NDArray[np.float32]) -> None:
+    problem = Layerwise(network, open_data(images, input_specs(network))).problem("a")
+    weight = network.constant(network.graph.tensors()["w1"])
+    assert weight is not None
+    np.testing.assert_allclose(problem.weight, weight, atol=1e-4)
+    np.testing.assert_allclose(problem.bias(weight), np.zeros(4), atol=1e-4)
+
+
+def test_layers_apart_are_as_in_the_original(network: Model, images: NDArray[np.float32]) -> None:
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    before = layers.problem("y")
+    layers.settle(with_weight(conv(network, "first"), np.zeros((4, 3, 3, 3))))
+    apart = layers.problem("y", sequential=False)
+    np.testing.assert_array_equal(apart.weight, before.weight)
+    assert not layers.problem("y").moment.any()

@@ -1,0 +1,69 @@
+"""Approximations on data: fitted to it, held within the bound, and repeated from a plan."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import onnxcomp as package
+from onnxcomp.report.schema import Report
+from tests.end_to_end.small import assert_refused, onnxcomp
+
+MODELS = Path(__file__).parents[2] / "models"
+MODEL, DATA = MODELS / "digits.onnx", MODELS / "digits.npz"
+PENNI = "fold-batchnorm,penni{d=3,when=always}"
+UNBOUNDED = 1e6
+
+
+def report(passes: str, **options: Any) -> Report:
+    return package.optimize(MODEL, passes=passes, goal="size", threads=1, **options).report
+
+
+def changed(found: Report) -> set[str]:
+    return {layer.name for layer in found.layers if layer.error}
+
+
+def rel_l2(found: Report) -> float:
+    return max(output["rel_l2"] for output in found.verify["outputs"])
+
+
+@pytest.mark.parametrize("passes", [PENNI, "fold-batchnorm,kronecker{compression=2,when=always}"])
+def test_what_is_fitted_to_data_is_nearer_on_it(passes: str) -> None:
+    plain = report(passes, max_error=UNBOUNDED)
+    fitted = report(passes, data=DATA, max_error=UNBOUNDED)
+    assert changed(plain) == changed(fitted) and len(changed(plain)) >= 3
+    onto_data = report(passes.replace("always", "always,solver=svd"), data=DATA, max_error=UNBOUNDED)
+    assert rel_l2(fitted) < rel_l2(onto_data)
+    assert any("without --data" in note for note in plain.notes)
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept"),
+    [({"min_agreement": 99.0}, True), ({"max_drop": 1.0}, True), ({"max_error": 0.05}, False), ({}, False)],
+)
+def test_the_bound_holds(budget: dict[str, float], kept: bool) -> None:
+    """Two of digits' layers at two bases are within a small loss of accuracy; no such error of the outputs is small."""
+    found = report("fold-batchnorm,penni{d=2,when=always}", data=DATA, **budget)
+    assert found.exit == 0 and not found.missed and found.verify["passed"]
+    (outputs,) = found.verify["outputs"]
+    assert outputs["argmax_agreement"] >= budget.get("min_agreement", 0) / 100
+    assert outputs["rel_l2"] <= budget.get("max_error", UNBOUNDED if budget else 1e-3)
+    assert bool(changed(found)) is kept
+    if len(changed(found)) < 4:
+        assert any("approximations were left out to stay within --m" in note for note in found.notes)
+        reasons = [reason for layer in found.layers for reason in layer.reasons]
+        assert any("would not stay within" in reason for reason in reasons)
+
+
+def test_a_plan_is_repeated_on_its_data_alone(tmp_path: Path) -> None:
+    out, again, plan = tmp_path / "out.onnx", tmp_path / "again.onnx", tmp_path / "plan.json"
+    arguments = ("--data", DATA, "--min-agreement", 90, "--goal", "size", "--threads", 1)
+    assert onnxcomp("optimize", MODEL, out, "--passes", PENNI, "--plan", plan, *arguments).exit_code == 0
+    assert onnxcomp("optimize", MODEL, again, "--replay", plan, *arguments).exit_code == 0
+    assert again.read_bytes() == out.read_bytes() != MODEL.read_bytes()
+    other = tmp_path / "other.npz"
+    with np.load(DATA) as data:
+        np.savez(other, input=data["input"][:100])
+    refused = onnxcomp("optimize", MODEL, again, "--replay", plan, "--data", other, "--goal", "size")
+    assert_refused(refused, 2, "--replay", "other data")
