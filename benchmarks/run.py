@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import auto, caffenet, factored, layers, networks
+from figures import auto, basis, caffenet, factored, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -25,6 +25,7 @@ from zoo.command import pattern
 
 FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "layers": layers.measure,
+    "basis": basis.measure,
     "factored": factored.measure,
     "caffenet": caffenet.measure,
     "auto": auto.measure,

@@ -15,10 +15,8 @@ from onnx import helper
 
 from figures.effort import Effort, Request
 from figures.figure import Column, Figure, Row
-from figures.single_conv import MAX_ERROR, ConvLayer
+from figures.single_conv import ConvLayer, Measured, compare_models
 from onnxcomp.convolution import Convolution
-from onnxcomp.cost.measure import bound, conv_ms, node_times
-from onnxcomp.cost.turns import take_turns
 from onnxcomp.factored import kronecker as emission
 from onnxcomp.factored.geometry import Geometry
 from onnxcomp.factored.shared_basis import basis_first
@@ -27,9 +25,6 @@ from onnxcomp.fragment import Fragment
 from onnxcomp.numerics import kronecker
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.report.text import count
-from onnxcomp.runtime.session import run, session
-from onnxcomp.verify import Tolerance
-from onnxcomp.verify.output import OutputErrors
 
 LAYERS = (
     ConvLayer("ResNet 128@28", 128, 128, 28),
@@ -123,39 +118,32 @@ def _mean(rows: Sequence[Row], key: str) -> float:
 
 def _measured(layer: ConvLayer, threads: int, effort: Effort) -> tuple[Row, list[str]]:
     """A row, and what was wrong with the answers. Every form has a dense weight of its own, timed beside it."""
-    x = np.random.default_rng(1).standard_normal((1, layer.c_in, layer.side, layer.side), np.float32)
-    row: dict[str, str | float | int | None] = {"layer": layer.name}
-    faults, errors, dense_ms = [], [], []
+    found: dict[str, Measured] = {}
     for name, form in FORMS.items():
         weight, rewrite = form.build(layer, np.random.default_rng(0))
         target = _target(layer, weight.astype(np.float32))
-        models = [_model(fragment, x) for fragment in (target.fragment, rewrite(target))]
-        sessions = [session(model, threads, alone=False) for model in models]
-        output = OutputErrors("y", Tolerance(MAX_ERROR))
-        output.add(*(run(loaded, {"x": x})[0] for loaded in sessions))
-        answer = output.result()
-        errors.append(answer.rel_l2 or 0.0)
-        if not answer.passed:
-            faults.append(f"{layer.name}, {name}, {count(threads, 'thread')}: {answer.reason}")
-        share = effort.seconds / 2 / len(FORMS)
-        dense, ours = take_turns([bound(loaded, {"x": x}) for loaded in sessions], share, effort.min_rounds)
-        nodes = node_times(models, {"x": x}, threads, effort.min_rounds, share)
-        dense_ms.append(dense.median_ms)
-        row[name] = ours.speedup(dense)
-        row[name + BY_NODE] = conv_ms(nodes[0]) / sum(nodes[1].values())
-    return {**row, "dense_ms": median(dense_ms), "rel_l2": max(errors)}, faults
+        models = [_model(fragment, layer) for fragment in (target.fragment, rewrite(target))]
+        found[name] = compare_models(layer, models, threads, effort)
+    row: Row = {
+        "layer": layer.name,
+        "dense_ms": median(one.dense_ms for one in found.values()),
+        **{name: one.speedup for name, one in found.items()},
+        **{name + BY_NODE: one.node_speedup for name, one in found.items()},
+        "rel_l2": max(one.rel_l2 for one in found.values()),
+    }
+    return row, [f"{name}: {one.fault}" for name, one in found.items() if one.fault]
 
 
 def _target(layer: ConvLayer, weight: NDArray[np.float32]) -> Target:
-    """The layer's Conv, x -> y, with a bias of zeros, which keeps ONNX Runtime on its fast path."""
+    """The layer's Conv, X -> Y, with a bias of zeros, which keeps ONNX Runtime on its fast path."""
     bias = np.zeros(layer.c_out, np.float32)
-    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **layer.attributes)
+    node = helper.make_node("Conv", ["X", "W", "B"], ["Y"], **layer.attributes)
     convolution = Convolution(weight, bias, layer.attributes, layer.group)
     geometry = Geometry.of(convolution, (layer.side,) * 2)
     assert isinstance(geometry, Geometry)
-    fragment = Fragment((node,), {"w": weight, "b": bias}, ("x",), ("y",))
-    return Target(fragment, convolution, geometry, (layer.side,) * 2)
+    return Target(Fragment((node,), {"W": weight, "B": bias}, ("X",), ("Y",)), convolution, geometry, (layer.side,) * 2)
 
 
-def _model(fragment: Fragment, x: NDArray[np.float32]) -> bytes:
-    return bytes(fragment.model({"x": x.shape}, {}, _OPSET).SerializeToString())
+def _model(fragment: Fragment, layer: ConvLayer) -> bytes:
+    shape = (1, layer.c_in, layer.side, layer.side)
+    return bytes(fragment.model({"X": shape}, {}, _OPSET).SerializeToString())

@@ -4,6 +4,7 @@
 #include "abi.h"
 #include "cpu.h"
 #include "error.h"
+#include "ops/basis_conv.h"
 #include "ops/sparse_conv.h"
 #include "ops/sparse_gemm.h"
 #include "ort.h"
@@ -22,12 +23,17 @@ using sparse_conv::Activation;
   {"SparseConvAdd" suffix, false, true, Activation::activation},   \
   {"BlockSparseConv" suffix, true, false, Activation::activation}, \
   {"BlockSparseConvAdd" suffix, true, true, Activation::activation},
+#define ONNXCOMP_BASIS_FORMS(suffix, activation)            \
+  {"BasisConv" suffix, false, Activation::activation},       \
+  {"BasisConvAdd" suffix, true, Activation::activation},
 #define ONNXCOMP_GEMM_FORMS(suffix, activation)         \
   {"SparseGemm" suffix, false, Activation::activation}, \
   {"SparseMatMul" suffix, true, Activation::activation},
 constexpr SparseConvForm kConvForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_CONV_FORMS)};
+constexpr BasisConvForm kBasisForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_BASIS_FORMS)};
 constexpr SparseGemmForm kGemmForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_GEMM_FORMS)};
 #undef ONNXCOMP_GEMM_FORMS
+#undef ONNXCOMP_BASIS_FORMS
 #undef ONNXCOMP_CONV_FORMS
 #undef ONNXCOMP_ACTIVATIONS
 
@@ -47,7 +53,8 @@ OrtStatus* guarded(const OrtApi& api, Work work) noexcept {
   }
 }
 
-// An operator, `Op` its class: Op::Form is what its name says, Op(form, api, info) creates a kernel.
+// An operator, `Op` its class: Op::Form is what its name says, Op(form, api, info) creates a kernel, Op::kInputTypes are
+// the types of the inputs of the form with the most.
 template <class Op>
 struct Operator : OrtCustomOp {
   const typename Op::Form* form = nullptr;
@@ -90,13 +97,6 @@ OrtStatus* infer_shape(const OrtCustomOp*, OrtShapeInferContext* context) {
   return nullptr;
 }
 
-// X, mask, values, B and a residual: the same in all operators.
-ONNXTensorElementDataType input_type(const OrtCustomOp*, size_t index) {
-  constexpr ONNXTensorElementDataType kTypes[] = {ONNX_TYPE_FLOAT, ONNX_TYPE_UINT8, ONNX_TYPE_ANY, ONNX_TYPE_FLOAT,
-                                                  ONNX_TYPE_FLOAT};
-  return kTypes[index];
-}
-
 template <class Op>
 Operator<Op> make_operator(const typename Op::Form& form) {
   Operator<Op> op{};
@@ -104,7 +104,7 @@ Operator<Op> make_operator(const typename Op::Form& form) {
   op.version = ORT_API_VERSION;
   op.GetName = [](const OrtCustomOp* self) { return form_of<Op>(self).name; };
   op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU's
-  op.GetInputType = input_type;
+  op.GetInputType = [](const OrtCustomOp*, size_t index) { return Op::kInputTypes[index]; };
   op.GetInputTypeCount = [](const OrtCustomOp* self) { return form_of<Op>(self).inputs(); };
   op.GetOutputType = [](const OrtCustomOp*, size_t) { return ONNX_TYPE_FLOAT; };
   op.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return 1; };
@@ -135,6 +135,7 @@ OrtCustomOpDomain* make_domain(const OrtApi& api) {
   OrtCustomOpDomain* domain = nullptr;
   ort::check(api, api.CreateCustomOpDomain("ai.onnxcomp", &domain));
   add_operators<SparseConv>(api, domain, kConvForms);
+  add_operators<BasisConv>(api, domain, kBasisForms);
   add_operators<SparseGemm>(api, domain, kGemmForms);
   registered_api = &api;
   return domain;

@@ -1,4 +1,4 @@
-"""Random convolutions against ONNX Runtime's dense Conv: `python tests/runtime/random_shapes.py --count 10000`.
+"""Random convolutions against ONNX Runtime's dense Conv: `python tests/runtime/random_shapes.py SparseConv`.
 
 Draws shapes, strides, pads, dilations, groups, batches, structures and shares of zeros, runs each through the library
 on the instruction set that ONNXCOMP_ISA names (the best, where it names none), and holds the difference to what
@@ -8,7 +8,7 @@ fails is printed with its seed, which repeats it: `--first SEED --count 1`.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,36 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from onnxcomp.formats import sparse_conv
-from tests.runtime.sparse_models import Case, dense_output, random_case, run, sparse_model, structured_case, tolerance
+from tests.runtime.basis_models import BasisCase, basis_case, basis_model, basis_tolerance
+from tests.runtime.sparse_models import (
+    Array,
+    Case,
+    dense_output,
+    random_case,
+    run,
+    sparse_model,
+    structured_case,
+    tolerance,
+)
 
 MOST_PRODUCTS = 2e7  # multiply-adds of a case: some milliseconds
 STRUCTURES = (sparse_conv.UNSTRUCTURED, sparse_conv.UNSTRUCTURED, "4x1", "16x1", "2:16", "4:16")
 
 
 def draw(seed: int) -> Case:
-    """The case of `seed`: any convolution that ONNX Runtime's Conv runs too, none of them slow."""
+    """The case of `seed`, with zeros of any structure."""
+    return draw_structured(seed, str(np.random.default_rng([seed, 1]).choice(STRUCTURES)))
+
+
+def draw_basis(seed: int) -> BasisCase:
+    """A case like those of SparseConv with kernels that share 1 to 7 bases."""
+    return basis_case(draw_structured(seed, sparse_conv.UNSTRUCTURED), 1 + seed % 7, seed)
+
+
+def draw_structured(seed: int, structure: str) -> Case:
+    """Any convolution that ONNX Runtime's Conv runs too, none of them slow."""
     rng = np.random.default_rng(seed)
     rank = int(rng.choice([1, 2, 2, 2]))
-    structure = str(rng.choice(STRUCTURES))
     height = sparse_conv.BLOCK_HEIGHTS.get(structure, 1)
 
     def each(low: int, high: int) -> list[int]:
@@ -55,11 +74,28 @@ def draw(seed: int) -> Case:
     return structured_case(structure, *shapes, density, seed, **attributes)
 
 
-def shares(seeds: range) -> Iterator[tuple[int, float]]:
+def sparse_outputs(seed: int) -> tuple[Array, Array, Array]:
+    """Of the case of `seed`: what the library gives, what ONNX Runtime gives, and how far they may be apart."""
+    case = draw(seed)
+    return run(sparse_model(case), case.feed), dense_output(case), tolerance(case)
+
+
+def basis_outputs(seed: int) -> tuple[Array, Array, Array]:
+    """The same of a BasisConv."""
+    case = draw_basis(seed)
+    return run(basis_model(case), case.conv.feed), dense_output(case.conv), basis_tolerance(case)
+
+
+OPERATORS: Mapping[str, Callable[[int], tuple[Array, Array, Array]]] = {
+    "SparseConv": sparse_outputs,
+    "BasisConv": basis_outputs,
+}
+
+
+def shares(operator: str, seeds: range) -> Iterator[tuple[int, float]]:
     """Each seed with the largest share of its tolerance that an output takes; infinity for another shape."""
     for seed in seeds:
-        case = draw(seed)
-        got, want, allowed = run(sparse_model(case), case.feed), dense_output(case), tolerance(case)
+        got, want, allowed = OPERATORS[operator](seed)
         if got.shape != want.shape:
             yield seed, float("inf")
         elif got.size:
@@ -76,12 +112,13 @@ def shares(seeds: range) -> Iterator[tuple[int, float]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("operator", choices=OPERATORS)
     parser.add_argument("--first", type=int, default=0, help="seed of the first case")
     parser.add_argument("--count", type=int, default=10_000)
     options = parser.parse_args()
     worst = 0.0
     failed = 0
-    for seed, share in shares(range(options.first, options.first + options.count)):
+    for seed, share in shares(options.operator, range(options.first, options.first + options.count)):
         worst = max(worst, share)
         if not share <= 1:
             failed += 1

@@ -90,7 +90,7 @@ def sparse_model(case: Case) -> ModelProto:
         structure=case.structure,
         **case.attributes,
     )
-    model = _model(case, [node], initializers)
+    model = single_node_model(case, [node], initializers)
     model.functions.append(sparse_conv.function(case.epilogue, OPSET, case.structure))
     model.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
     return model
@@ -111,8 +111,12 @@ def tolerance(case: Case) -> Array:
 
     Each of k + 2 additions rounds by at most epsilon / 2 of sum |w x| + |b|, in each of the two sums.
     """
-    terms = int(np.prod(case.weight.shape[1:])) + 2
-    return EPSILON * terms * _convolve(case, np.abs(case.x), np.abs(case.weight), np.abs(case.bias))
+    return rounding(case, int(np.prod(case.weight.shape[1:])) + 2)
+
+
+def rounding(case: Case, additions: int) -> Array:
+    """What `additions` in each of two sums round, each by at most epsilon / 2 of sum |w x| + |b|."""
+    return EPSILON * additions * _convolve(case, np.abs(case.x), np.abs(case.weight), np.abs(case.bias))
 
 
 def run(model: ModelProto, feed: dict[str, Array], library: bool = True) -> Array:
@@ -132,10 +136,12 @@ def _convolve(case: Case, x: Array, weight: Array, bias: Array) -> Array:
 
 def _dense_model(case: Case, weight: Array, bias: Array) -> ModelProto:
     node = helper.make_node("Conv", ["X", "W", "B"], ["Y"], **case.attributes)
-    return _model(case, [node], {"W": weight, "B": bias})
+    return single_node_model(case, [node], {"W": weight, "B": bias})
 
 
-def _model(case: Case, nodes: list[onnx.NodeProto], initializers: dict[str, NDArray[Any]]) -> ModelProto:
+def single_node_model(case: Case, nodes: list[onnx.NodeProto], initializers: dict[str, NDArray[Any]]) -> ModelProto:
+    """`nodes`, from the case's X and Z to Y."""
+
     def value(name: str, shape: list[int | str] | None) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 

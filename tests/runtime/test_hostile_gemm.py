@@ -1,54 +1,22 @@
 """SparseGemm and SparseMatMul nodes that are wrong are refused with a message, and never read past an end."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 
 from onnxcomp.errors import ModelError
 from onnxcomp.runtime import session as runtime
 from tests.runtime.gemm_models import gemm_model, random_case
+from tests.runtime.hostile import Change, assert_refused, flip, stripped, with_attribute, with_input, with_tensor
 
 
 def small(op: str = "SparseGemm", **attributes: Any) -> ModelProto:
     """A layer of 5 x 54 = 270 weights, without its function body: what is refused, is refused by the kernel."""
     case = random_case(5, (3, 54), op=op)
     case.attributes = attributes
-    model = gemm_model(case)
-    del model.functions[:]
-    return model
-
-
-def with_attribute(name: str, value: Any) -> ModelProto:
-    """A small model with one attribute set to `value`, or without it where that is None."""
-    model = small()
-    node = model.graph.node[0]
-    kept = [a for a in node.attribute if a.name != name]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    if value is not None:
-        node.attribute.append(helper.make_attribute(name, value))
-    return model
-
-
-def with_tensor(name: str, change: Callable[[np.ndarray], np.ndarray]) -> ModelProto:
-    """A small model with one initializer changed."""
-    model = small()
-    for tensor in model.graph.initializer:
-        if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
-    return model
-
-
-def flip(index: int, bit: int) -> Callable[[np.ndarray], np.ndarray]:
-    def change(mask: np.ndarray) -> np.ndarray:
-        mask = mask.copy()
-        mask[index] ^= 1 << bit
-        return mask
-
-    return change
+    return stripped(gemm_model(case))
 
 
 REFUSED_ATTRIBUTES = [
@@ -69,7 +37,7 @@ REFUSED_ATTRIBUTES = [
     ("to", "1", "to must be an integer"),
 ]
 
-REFUSED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
+REFUSED_TENSORS: list[tuple[str, Change, str]] = [
     ("mask", lambda mask: mask[:-1], "mask has 33 bytes"),
     ("mask", lambda mask: mask[:0], "mask has 0 bytes"),
     ("mask", lambda mask: mask[None], "rank 1"),
@@ -84,21 +52,14 @@ REFUSED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
 ]
 
 
-def assert_refused(model: ModelProto, message: str) -> None:
-    with pytest.raises(ModelError) as refusal:
-        runtime.session(model.SerializeToString(), threads=1)
-    assert message in str(refusal.value)
-    assert "node 'the_node'" in str(refusal.value)
-
-
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED_ATTRIBUTES)
 def test_attribute_is_refused(name: str, value: Any, message: str) -> None:
-    assert_refused(with_attribute(name, value), message)
+    assert_refused(with_attribute(small(), name, value), message)
 
 
 @pytest.mark.parametrize(("name", "change", "message"), REFUSED_TENSORS)
-def test_constant_is_refused(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
-    assert_refused(with_tensor(name, change), message)
+def test_constant_is_refused(name: str, change: Change, message: str) -> None:
+    assert_refused(with_tensor(small(), name, change), message)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +76,7 @@ def test_activation_attribute_is_refused(op: str, attributes: dict[str, Any], me
 
 @pytest.mark.parametrize(("name", "element_type"), [("mask", TensorProto.UINT8), ("values", TensorProto.FLOAT)])
 def test_weight_must_be_constant(name: str, element_type: int) -> None:
-    model = small()
-    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    model.graph.input.append(helper.make_tensor_value_info(name, element_type, ["n"]))
-    assert_refused(model, f"{name} must be a constant")
+    assert_refused(with_input(small(), name, element_type, ["n"]), f"{name} must be a constant")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +117,5 @@ def test_rows_that_the_model_only_claims_are_harmless(rows: int) -> None:
 def test_output_shape_is_inferred(op: str, x_shape: list[Any], y_shape: list[Any]) -> None:
     case = random_case(5, (3, 54), op=op)
     case.x_shape = x_shape
-    model = gemm_model(case)
-    del model.functions[:]  # its body would tell the runtime as well
+    model = stripped(gemm_model(case))  # the body would tell the runtime as well
     assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].shape == y_shape

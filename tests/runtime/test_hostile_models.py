@@ -1,15 +1,15 @@
 """Models that are wrong are refused with a message that says what is wrong, and never read past an end."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 
 from onnxcomp.errors import ModelError
 from onnxcomp.formats import sparse_conv
 from onnxcomp.runtime import session as runtime
+from tests.runtime.hostile import Change, assert_refused, flip, stripped, with_attribute, with_input, with_tensor
 from tests.runtime.sparse_models import Case, random_case, sparse_model
 
 
@@ -22,51 +22,8 @@ def small_case(op: str = "SparseConv", **attributes: Any) -> Case:
     return case
 
 
-def stripped(case: Case) -> ModelProto:
-    """The model without the function body: what is refused, is refused by the kernel."""
-    model = sparse_model(case)
-    del model.functions[:]
-    return model
-
-
-def with_attribute(name: str, value: Any) -> ModelProto:
-    """A small model with one attribute set to `value`, or without it where that is None."""
-    model = stripped(small_case())
-    node = model.graph.node[0]
-    kept = [a for a in node.attribute if a.name != name]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    if value is not None:
-        node.attribute.append(helper.make_attribute(name, value))
-    return model
-
-
-def with_tensor(name: str, change: Callable[[np.ndarray], np.ndarray]) -> ModelProto:
-    """A small model with one initializer changed."""
-    model = stripped(small_case())
-    for tensor in model.graph.initializer:
-        if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
-    return model
-
-
-def with_input(name: str, element_type: int, shape: list[int | str]) -> ModelProto:
-    """A small model that takes one of its initializers as an input instead."""
-    model = stripped(small_case())
-    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    model.graph.input.append(helper.make_tensor_value_info(name, element_type, shape))
-    return model
-
-
-def flip(index: int, bit: int) -> Callable[[np.ndarray], np.ndarray]:
-    def change(mask: np.ndarray) -> np.ndarray:
-        mask = mask.copy()
-        mask[index] ^= 1 << bit
-        return mask
-
-    return change
+def small_model(op: str = "SparseConv", **attributes: Any) -> ModelProto:
+    return stripped(sparse_model(small_case(op, **attributes)))
 
 
 REFUSED_ATTRIBUTES = [
@@ -106,7 +63,7 @@ REFUSED_ATTRIBUTES = [
     ("kernel_shape", [3], "does not agree"),
 ]
 
-REFUSED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
+REFUSED_TENSORS: list[tuple[str, Change, str]] = [
     ("mask", lambda mask: mask[:-1], "mask has 33 bytes"),
     ("mask", lambda mask: np.append(mask, np.uint8(0)), "mask has 35 bytes"),
     ("mask", lambda mask: mask[:0], "mask has 0 bytes"),
@@ -124,26 +81,19 @@ REFUSED_TENSORS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
 ]
 
 
-def assert_refused(model: ModelProto, message: str) -> None:
-    with pytest.raises(ModelError) as refusal:
-        runtime.session(model.SerializeToString(), threads=1)
-    assert message in str(refusal.value)
-    assert "node 'the_node'" in str(refusal.value)
-
-
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED_ATTRIBUTES)
 def test_attribute_is_refused(name: str, value: Any, message: str) -> None:
-    assert_refused(with_attribute(name, value), message)
+    assert_refused(with_attribute(small_model(), name, value), message)
 
 
 @pytest.mark.parametrize(("name", "change", "message"), REFUSED_TENSORS)
-def test_constant_is_refused(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
-    assert_refused(with_tensor(name, change), message)
+def test_constant_is_refused(name: str, change: Change, message: str) -> None:
+    assert_refused(with_tensor(small_model(), name, change), message)
 
 
 @pytest.mark.parametrize(("name", "element_type"), [("mask", TensorProto.UINT8), ("values", TensorProto.FLOAT)])
 def test_weight_must_be_constant(name: str, element_type: int) -> None:
-    assert_refused(with_input(name, element_type, ["n"]), f"{name} must be a constant")
+    assert_refused(with_input(small_model(), name, element_type, ["n"]), f"{name} must be a constant")
 
 
 @pytest.mark.parametrize(
@@ -157,12 +107,12 @@ def test_weight_must_be_constant(name: str, element_type: int) -> None:
     ],
 )
 def test_activation_attribute_is_refused(op: str, attributes: dict[str, Any], message: str) -> None:
-    assert_refused(stripped(small_case(op, **attributes)), message)
+    assert_refused(small_model(op, **attributes), message)
 
 
 def open_session(case: Case, z_shape: list[int | str] | None = None) -> Any:
     """A session whose inputs may have any shape of any rank."""
-    model = stripped(case)
+    model = stripped(sparse_model(case))
     for value in model.graph.input:
         value.type.tensor_type.ClearField("shape")
     model.graph.output[0].type.tensor_type.ClearField("shape")
@@ -196,7 +146,7 @@ def test_residual_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_bias_given_at_run_time_is_checked() -> None:
-    session = runtime.session(with_input("B", TensorProto.FLOAT, ["n"]).SerializeToString(), threads=1)
+    session = runtime.session(with_input(small_model(), "B", TensorProto.FLOAT, ["n"]).SerializeToString(), threads=1)
     x = small_case().x
     with pytest.raises(ModelError, match="B has shape 4"):
         runtime.run(session, {"X": x, "B": np.zeros(4, np.float32)})
@@ -224,7 +174,7 @@ def test_far_apart_taps_run() -> None:
     case = random_case(
         (2, 3, 3, 3), (1, 3, 5, 5), density=1, dilations=[2**29] * 2, pads=[2**30] * 4, strides=[2**30] * 2
     )
-    y = runtime.run(runtime.session(stripped(case).SerializeToString(), threads=1), case.feed)[0]
+    y = runtime.run(runtime.session(stripped(sparse_model(case)).SerializeToString(), threads=1), case.feed)[0]
     # Output 0 sees the input's first element under its last tap, output 1 under its first.
     corners = case.weight[:, :, ::-2, ::-2]
     expected = case.bias[:, None, None] + np.einsum("ocij,c->oij", corners, case.x[0, :, 0, 0])

@@ -9,9 +9,10 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from onnxcomp.formats import sparse_conv, sparse_gemm
+from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm
 from onnxcomp.formats.activation import ACTIVATIONS
 from onnxcomp.runtime import session as runtime
+from tests.runtime.basis_models import basis_case, basis_model
 from tests.runtime.conftest import LIBRARY_VARIABLE
 from tests.runtime.gemm_models import gemm_model
 from tests.runtime.gemm_models import random_case as random_gemm
@@ -42,6 +43,18 @@ def test_gemm_form_names_are_known() -> None:
         case = random_gemm(4, (2, 6), op=op)
         case.attributes = dict.fromkeys(ACTIVATIONS[form.activation], 0.5)
         model = gemm_model(case)
+        del model.functions[:]
+        assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].name == "Y", op
+
+
+def test_basis_form_names_are_known() -> None:
+    """The same for convolutions with shared bases."""
+    for op, epilogue in basis_conv.EPILOGUES.items():
+        case = basis_case(random_case((16, 16, 1, 1), (1, 16, 4, 4)), 2)
+        case.conv.epilogue = epilogue
+        case.conv.attributes = dict.fromkeys(ACTIVATIONS[epilogue.activation], 0.5)
+        case.conv.z = case.conv.x if epilogue.residual else None
+        model = basis_model(case)
         del model.functions[:]
         assert runtime.session(model.SerializeToString(), threads=1).get_outputs()[0].name == "Y", op
 

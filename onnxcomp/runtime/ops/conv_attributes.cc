@@ -1,6 +1,7 @@
 #include "ops/conv_attributes.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/node.h"
 
@@ -11,23 +12,18 @@ constexpr int64_t kLargest = INT32_MAX;
 // Bounds the scratch of one tile; the largest kernels in use (spectrograms) have a few thousand taps.
 constexpr int64_t kLargestKernel = int64_t{1} << 16;
 
-std::vector<int64_t> read_weight_shape(const Attributes& attributes) {
-  const auto shape = attributes.integers("weight_shape");
-  if (!shape) fail("attribute weight_shape is missing");
-  if (shape->size() != 3 && shape->size() != 4)
-    fail("weight_shape has ", shape->size(), " dimensions: only 1-D and 2-D convolutions (3 or 4) are supported");
+void check_weight_shape(const std::vector<int64_t>& shape) {
+  if (shape.size() != 3 && shape.size() != 4)
+    fail("the weight has ", shape.size(), " dimensions: only 1-D and 2-D convolutions (3 or 4) are supported");
   int64_t elements = 1;
   int64_t taps = 1;
-  for (size_t i = 0; i < shape->size(); ++i) {
-    const int64_t size = (*shape)[i];
-    if (size < 1) fail("weight_shape ", text(*shape), " has a dimension below 1");
-    if (__builtin_mul_overflow(elements, size, &elements) || elements > kLargestWeight)
-      fail("weight_shape ", text(*shape), " has more than ", kLargestWeight, " elements");
-    if (i >= 2) taps *= size;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 1) fail("the weight's shape ", text(shape), " has a dimension below 1");
+    if (__builtin_mul_overflow(elements, shape[i], &elements) || elements > kLargestWeight)
+      fail("the weight's shape ", text(shape), " has more than ", kLargestWeight, " elements");
+    if (i >= 2) taps *= shape[i];
   }
-  if (taps > kLargestKernel)
-    fail("weight_shape ", text(*shape), " has a kernel of more than ", kLargestKernel, " taps");
-  return *shape;
+  if (taps > kLargestKernel) fail("the weight's shape ", text(shape), " has more than ", kLargestKernel, " taps");
 }
 
 std::vector<int64_t> read_list(const Attributes& attributes, const char* name, size_t count, int64_t least) {
@@ -52,14 +48,21 @@ void check_kernel_shape(const Attributes& attributes, const std::vector<int64_t>
   const auto kernel = attributes.integers("kernel_shape");
   if (!kernel) return;
   if (!std::equal(kernel->begin(), kernel->end(), weight_shape.begin() + 2, weight_shape.end()))
-    fail("kernel_shape ", text(*kernel), " does not agree with weight_shape ", text(weight_shape));
+    fail("kernel_shape ", text(*kernel), " does not agree with the weight's shape ", text(weight_shape));
 }
 
 }  // namespace
 
-ConvAttributes ConvAttributes::read(const Attributes& attributes) {
+std::vector<int64_t> read_weight_shape(const Attributes& attributes) {
+  const auto shape = attributes.integers("weight_shape");
+  if (!shape) fail("attribute weight_shape is missing");
+  return *shape;
+}
+
+ConvAttributes ConvAttributes::read(const Attributes& attributes, std::vector<int64_t> weight_shape) {
+  check_weight_shape(weight_shape);
   ConvAttributes conv{};
-  conv.weight_shape = read_weight_shape(attributes);
+  conv.weight_shape = std::move(weight_shape);
   check_kernel_shape(attributes, conv.weight_shape);
   const size_t rank = conv.weight_shape.size() - 2;
   const auto strides = read_list(attributes, "strides", rank, 1);

@@ -8,6 +8,9 @@
 
 namespace onnxcomp {
 
+// The attribute weight_shape, not checked. Throws Error where it is missing.
+std::vector<int64_t> read_weight_shape(const Attributes& attributes);
+
 enum class AutoPad { notset, same_upper, same_lower, valid };
 
 // Along one spatial axis. Every value lies in [0, 2^31) or, where it divides, [1, 2^31), so that products of two fit.
@@ -27,8 +30,8 @@ struct ConvAttributes {
   int64_t group;
   AutoPad auto_pad;
 
-  // Reads and checks every attribute that Conv and the stored weight have. Throws Error naming the attribute.
-  static ConvAttributes read(const Attributes& attributes);
+  // Reads and checks every attribute that Conv has, for a weight of that shape. Throws Error naming what is wrong.
+  static ConvAttributes read(const Attributes& attributes, std::vector<int64_t> weight_shape);
 
   // Padding before the first element (negative: elements skipped) and the number of outputs, for `size` inputs along
   // `axis`. Throws Error where the padded input is smaller than the kernel.

@@ -15,6 +15,12 @@ float required_real(const Attributes& attributes, const char* name) {
   return *value;
 }
 
+void check_decoded_type(const Attributes& attributes) {
+  const auto to = attributes.integer("to");
+  if (!to) fail("attribute to is missing");
+  if (*to != ONNX_TYPE_FLOAT) fail("to is ", *to, ": weights are decoded to float32 (1) only");
+}
+
 Finish read_finish(Activation activation, const Attributes& attributes) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Finish finish{activation, -kInfinity, kInfinity, 0};

@@ -29,6 +29,9 @@ void named(const std::string& label, Work work) {
 // The attribute, a number. Throws Error where it is missing.
 float required_real(const Attributes& attributes, const char* name);
 
+// Throws Error where the attribute `to` is not what weights are decoded to: float32.
+void check_decoded_type(const Attributes& attributes);
+
 // The activation with its attributes: clip_min and clip_max, or alpha.
 sparse_conv::Finish read_finish(sparse_conv::Activation activation, const Attributes& attributes);
 

@@ -3,8 +3,6 @@
 // onnxcomp/formats/sparse_conv.py defines the operators; names, inputs and attributes here are that contract.
 #pragma once
 
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <variant>
@@ -15,7 +13,7 @@
 #include "kernels/sparse_conv/run.h"
 #include "kernels/sparse_conv/threads.h"
 #include "ops/conv_attributes.h"
-#include "ops/sparse_conv_shape.h"
+#include "ops/last_plan.h"
 #include "packing/blocked_csr.h"
 
 namespace onnxcomp {
@@ -33,6 +31,8 @@ struct SparseConvForm {
 class SparseConv {
  public:
   using Form = SparseConvForm;
+  static constexpr ONNXTensorElementDataType kInputTypes[] = {ONNX_TYPE_FLOAT, ONNX_TYPE_UINT8, ONNX_TYPE_ANY,
+                                                              ONNX_TYPE_FLOAT, ONNX_TYPE_FLOAT};
 
   // Checks the node's attributes and constants and packs its weight. Throws Error that names the node.
   SparseConv(const SparseConvForm& form, const OrtApi& api, const OrtKernelInfo* info);
@@ -40,19 +40,16 @@ class SparseConv {
   // Computes one output. Throws Error that names the node. May run in several threads at once.
   void compute(OrtKernelContext* context) const;
 
-  // Sets Y's shape from X's and the attributes, as far as X's is known.
-  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context) { infer_sparse_conv_shape(api, context); }
+  // Sets Y's shape from X's and the attributes, as far as X's is known. Throws Error on attributes that make no
+  // convolution.
+  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context);
 
  private:
-  // A plan with the shape it is for, batch aside.
-  struct Prepared {
-    sparse_conv::ConvShape shape;
-    std::variant<sparse_conv::Plan, channel_conv::Plan> plan;
-  };
+  using AnyPlan = std::variant<sparse_conv::Plan, channel_conv::Plan>;
 
   void create(const OrtApi& api, const OrtKernelInfo* info);
   void run(OrtKernelContext* context) const;
-  std::shared_ptr<const Prepared> prepare(const sparse_conv::ConvShape& shape) const;
+  AnyPlan make_plan(const sparse_conv::ConvShape& shape) const;
 
   const SparseConvForm& form_;
   const OrtApi& api_;
@@ -64,8 +61,7 @@ class SparseConv {
   std::optional<channel_conv::Weight> channel_weight_;  // of a structure that it is made for
   BlockedCsr weight_;                                   // otherwise
   mutable sparse_conv::Threads threads_;
-  mutable std::mutex mutex_;
-  mutable std::shared_ptr<const Prepared> prepared_;  // for the last shape seen
+  LastPlan<AnyPlan> plan_;
 };
 
 }  // namespace onnxcomp

@@ -36,9 +36,7 @@ void check_stored_form(const Attributes& attributes) {
   if (!structure) fail("attribute structure is missing");
   if (*structure != "unstructured")
     fail("structure is '", *structure, "', which this operator does not know: only 'unstructured'");
-  const auto to = attributes.integer("to");
-  if (!to) fail("attribute to is missing");
-  if (*to != ONNX_TYPE_FLOAT) fail("to is ", *to, ": weights are decoded to float32 (1) only");
+  check_decoded_type(attributes);
 }
 
 // Rows of X as a matrix, from all dimensions but the last; 1 where they are not known.

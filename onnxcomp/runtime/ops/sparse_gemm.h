@@ -25,6 +25,8 @@ struct SparseGemmForm {
 class SparseGemm {
  public:
   using Form = SparseGemmForm;
+  static constexpr ONNXTensorElementDataType kInputTypes[] = {ONNX_TYPE_FLOAT, ONNX_TYPE_UINT8, ONNX_TYPE_ANY,
+                                                              ONNX_TYPE_FLOAT};
 
   // Checks the node's attributes and constants and packs its weight. Throws Error that names the node.
   SparseGemm(const Form& form, const OrtApi& api, const OrtKernelInfo* info);

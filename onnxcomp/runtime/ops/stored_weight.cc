@@ -13,9 +13,7 @@ constexpr size_t kMask = 1;  // index of the input; values is the next
 std::string read_structure(const Attributes& attributes) {
   const auto structure = attributes.string("structure");
   if (!structure) fail("attribute structure is missing");
-  const auto to = attributes.integer("to");
-  if (!to) fail("attribute to is missing");
-  if (*to != ONNX_TYPE_FLOAT) fail("to is ", *to, ": weights are decoded to float32 (1) only");
+  check_decoded_type(attributes);
   return *structure;
 }
 

@@ -1,4 +1,4 @@
-// Convolution with shared bases for AVX2 with FMA: 8 of 16 registers hold sums.
+// Convolution with shared bases for AVX2 with FMA: eight lanes.
 #include <immintrin.h>
 
 #include "kernels/basis_conv/combine.inc.h"
@@ -10,7 +10,8 @@ namespace {
 struct Avx2 {
   using Vector = __m256;
   static constexpr int kLanes = 8;
-  static constexpr int kMostBases = 2;
+  static constexpr int kRegisters = 16;
+  static constexpr int kMostBases = 3;
 
   static Vector load_masked(const float* from, uint16_t bits) {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);

@@ -1,4 +1,4 @@
-// Convolution with shared bases for AVX-512 (F, VL, DQ, BW): 24 of 32 registers hold sums.
+// Convolution with shared bases for AVX-512 (F, VL, DQ, BW): sixteen lanes.
 #include <immintrin.h>
 
 #include "kernels/basis_conv/combine.inc.h"
@@ -10,6 +10,7 @@ namespace {
 struct Avx512 {
   using Vector = __m512;
   static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
   static constexpr int kMostBases = 6;
 
   static Vector load_masked(const float* from, uint16_t bits) { return _mm512_maskz_loadu_ps(bits, from); }

@@ -8,7 +8,8 @@ namespace {
 struct Portable {
   using Vector __attribute__((vector_size(16))) = float;
   static constexpr int kLanes = 4;
-  static constexpr int kMostBases = 2;
+  static constexpr int kRegisters = 16;
+  static constexpr int kMostBases = 3;
 
   static Vector load_masked(const float* from, uint16_t bits) {
     Vector v = {};

@@ -1,9 +1,8 @@
-#include "ops/sparse_conv_shape.h"
+#include "ops/conv_shape.h"
 
 #include <string>
 #include <vector>
 
-#include "ops/conv_attributes.h"
 #include "ops/dimensions.h"
 
 namespace onnxcomp {
@@ -27,8 +26,7 @@ Dimension output_dimension(const ConvAttributes& conv, size_t axis, const Dimens
 
 }  // namespace
 
-void infer_sparse_conv_shape(const OrtApi& api, OrtShapeInferContext* context) {
-  const auto conv = ConvAttributes::read(ShapeInferenceAttributes(api, context));
+void infer_conv_shape(const OrtApi& api, OrtShapeInferContext* context, const ConvAttributes& conv) {
   std::vector<Dimension> x = input_dimensions(api, context, 0);
   if (x.empty()) x.assign(conv.weight_shape.size(), Dimension::unknown());
   if (x.size() != conv.weight_shape.size()) return;  // refused when the node runs
