@@ -111,7 +111,7 @@ def compare_models(layer: ConvLayer, models: Sequence[bytes], threads: int, effo
         sparse_ms=sparse.median_ms,
         speedup=sparse.speedup(dense),
         dense_node_ms=conv_ms(nodes[0]),
-        sparse_node_ms=conv_ms(nodes[1]),
+        sparse_node_ms=sum(nodes[1].values()),
         rel_l2=answer.rel_l2 if answer.rel_l2 is not None else float("nan"),
         fault=None if answer.passed else f"{layer.name}, {count(threads, 'thread')}: {answer.reason}",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures import caffenet, layers, networks, single_conv
+from figures import caffenet, factored, layers, networks, single_conv
 from figures.effort import QUICK, Request
 from figures.networks import Network
 from figures.single_conv import ConvLayer
@@ -53,6 +53,15 @@ def test_every_structure_is_measured(zeros_in: str) -> None:
     (figure,) = layers.measure(replace(SMALL, structure=zeros_in), TINY[:1])
     assert figure.faults == ()
     assert [row["layer"] for row in figure.rows] == ["small", "geometric mean"]
+
+
+def test_factored() -> None:
+    (figure,) = factored.measure(SMALL, TINY[:1])
+    assert figure.faults == ()
+    assert [row["layer"] for row in figure.rows] == ["small", "geometric mean", "geometric mean by node"]
+    small, mean, by_node = figure.rows
+    for name in factored.FORMS:
+        assert (mean[name], by_node[name]) == pytest.approx((small[name], small[name + factored.BY_NODE]))
 
 
 def small_network(b: Builder, x: Feature, classes: int) -> Feature:
