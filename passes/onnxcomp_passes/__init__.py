@@ -3,8 +3,9 @@
 from onnxcomp_passes.drop_identity import DropIdentity
 from onnxcomp_passes.expand_lrn import ExpandLrn
 from onnxcomp_passes.fold_batchnorm import FoldBatchnorm
+from onnxcomp_passes.shrink import Shrink
 from onnxcomp_passes.sparse_conv import SparseConv
 from onnxcomp_passes.sparse_gemm import SparseGemm
 from onnxcomp_passes.sparse_weight import SparseWeight
 
-PASSES = (DropIdentity, FoldBatchnorm, ExpandLrn, SparseConv, SparseGemm, SparseWeight)
+PASSES = (DropIdentity, FoldBatchnorm, Shrink, ExpandLrn, SparseConv, SparseGemm, SparseWeight)
