@@ -116,7 +116,7 @@ def _why_not(channels: Channels, flow: Flow | str) -> str:
     constant = np.flatnonzero(~np.isnan(channels.values[y]))
     if constant.size:
         return f"output channel {constant[0]} is constant but stays: {channels.kept.reason(y, constant[0])}"
-    unread = np.flatnonzero(~flow.connected.any(axis=0)) if isinstance(flow, Layer) else constant
+    unread = np.flatnonzero(~flow.connected.any(axis=1)) if isinstance(flow, Layer) else constant
     if unread.size:
         x = flow.inputs[0].name
         return f"input channel {unread[0]} has no weights but stays: {channels.kept.reason(x, unread[0])}"

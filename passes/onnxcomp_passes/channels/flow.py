@@ -57,8 +57,8 @@ class Flow(ABC):
         """What the kept channels of the output need of the inputs beyond their ties."""
         return ()
 
-    def evens_out(self, kept: Mapping[str, Mask]) -> Iterable[Read]:
-        """What must stay only because the operator needs certain numbers of channels."""
+    def evens_out(self, kept: Mapping[str, Mask], align: int) -> Iterable[Read]:
+        """What must stay only because the operator needs certain numbers of channels, multiples of `align`."""
         return ()
 
     @abstractmethod
@@ -76,6 +76,11 @@ def channels_of(tensor: gs.Tensor) -> int:
     if isinstance(tensor, gs.Constant) or shape is None or len(shape) < 2 or not isinstance(shape[1], int):
         return 0
     return max(shape[1], 0)
+
+
+def multiple(count: int, align: int) -> int:
+    """The least multiple of `align`, but not zero times, that is `count` or more."""
+    return max(-(-count // align), 1) * align
 
 
 def unknown(channels: int) -> Values:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from onnxcomp_passes.channels.flow import Flow, Mask, Read, Values
+from onnxcomp_passes.channels.flow import Flow, Mask, Read, Values, multiple
 
 
 class Kept(Mapping[str, Mask]):
@@ -60,15 +60,16 @@ def keep_needed(
     while news:
         while kept.keep(read for flow in reversed(flows) for read in flow.reads(kept, values)):
             pass
-        news = kept.keep(read for flow in flows for read in (*flow.evens_out(kept), *_aligned(flow, kept, align)))
+        news = kept.keep(
+            read for flow in flows for read in (*flow.evens_out(kept, align), *_aligned(flow, kept, align))
+        )
 
 
 def _aligned(flow: Flow, kept: Mapping[str, Mask], align: int) -> Iterable[Read]:
     """What makes the output's channels a multiple of `align`, one time at least, or all of them."""
     mask = kept[flow.output.name]
-    wanted = max(-(-int(mask.sum()) // align), 1) * align
     if not mask.all():
-        more = ~mask & (np.cumsum(~mask) <= wanted - mask.sum())
+        more = ~mask & (np.cumsum(~mask) <= multiple(int(mask.sum()), align) - mask.sum())
         reason = f"it makes their number a multiple of {align}" if align > 1 else "one has to stay"
         yield Read(flow.output.name, more, reason)
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from onnxcomp.convolution import why_unknown
 from onnxcomp.model import Model
 from onnxcomp_passes.channels.flow import Flow, channels_of, sliceable
-from onnxcomp_passes.channels.grouped import GroupedConv
-from onnxcomp_passes.channels.layer import Layer, outputs_first
+from onnxcomp_passes.channels.layer import Layer
 
 
 def read_conv(model: Model, node: gs.Node) -> Flow | str:
@@ -27,10 +26,7 @@ def read_conv(model: Model, node: gs.Node) -> Flow | str:
     bias = _bias(model, node, weight.shape[0])
     if isinstance(bias, str):
         return bias
-    border = _border(node, weight.shape[2:])
-    if group > 1:
-        return GroupedConv(node, (x,), y, weight, bias, group, border)
-    return _layer(node, weight, (0, 1), bias, border=border)
+    return _layer(node, weight, (0, 1), bias, group=group, border=_border(node, weight.shape[2:]))
 
 
 def read_conv_transpose(model: Model, node: gs.Node) -> Flow | str:
@@ -81,13 +77,16 @@ def _layer(
     axes: tuple[int, int],
     bias: NDArray[np.float64],
     *,
+    group: int = 1,
     scale: float = 1.0,
     border: str | None = None,
     biased: bool = True,
 ) -> Layer:
-    kernel = tuple(range(2, weight.ndim))
-    connected = (outputs_first(weight, axes) != 0).any(axis=kernel)
-    return Layer(node, (node.inputs[0],), node.outputs[0], weight, axes, connected, bias, scale, border, biased)
+    """A layer of `weight` with its channels along `axes`."""
+    rows = np.moveaxis(weight, axes, (0, 1))
+    by_group = rows.reshape(group, -1, *rows.shape[1:])
+    connected = (by_group != 0).any(axis=tuple(range(3, by_group.ndim)))
+    return Layer(node, (node.inputs[0],), node.outputs[0], by_group, axes, bias, scale, border, biased, connected)
 
 
 def _bias(model: Model, node: gs.Node, outputs: int) -> NDArray[np.float64] | str:
