@@ -10,6 +10,7 @@ from onnxcomp.pass_manager import PassResult
 from tests.passes.graphs import assert_equal, model_of, ops, rewrite
 
 TOLERANCE = 1e-6  # relative L2: a few sums of at most a hundred float32 terms, in another order
+Shapes = dict[str, tuple[int, ...]]
 Weights = dict[str, NDArray[Any]]
 
 BETWEEN = """net (float[N, 3, 8, 8] x) => (float[N, 5, H, W] y) {
@@ -29,9 +30,7 @@ def pair(kernel: int = 1) -> Weights:
     return {"w": random(8, 3, 3, 3), "b": random(8), "v": random(5, 8, kernel, kernel), "c": random(5)}
 
 
-def check(
-    model: Model, align: int = 1, x: tuple[int, ...] = (2, 3, 8, 8)
-) -> tuple[dict[str, tuple[int, ...]], PassResult]:
+def check(model: Model, align: int = 1, x: tuple[int, ...] = (2, 3, 8, 8)) -> tuple[Shapes, PassResult]:
     """Shrink, compare the outputs, shrink again to no effect; shapes of the weights by node, and the pass's result."""
     done, result = rewrite(model, f"shrink{{align={align}}}")
     assert_equal(model, done.model, TOLERANCE, x=random(*x, seed=7) - 0.5)
@@ -40,9 +39,9 @@ def check(
     return shapes(done.model), result
 
 
-def shapes(model: Model) -> dict[str, tuple[int, ...]]:
-    """By node the shape of its second input, where that is a constant."""
-    constants = {n.name: model.constant(n.inputs[1]) for n in model.graph.nodes if len(n.inputs) > 1}
+def shapes(model: Model) -> Shapes:
+    """By named node the shape of its second input, where that is a constant."""
+    constants = {n.name: model.constant(n.inputs[1]) for n in model.graph.nodes if n.name and len(n.inputs) > 1}
     return {name: value.shape for name, value in constants.items() if value is not None}
 
 
