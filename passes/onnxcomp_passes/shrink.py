@@ -14,24 +14,21 @@ Exact: removed products are zeros, or move into a bias. Never touches inputs and
 Loop or Scan bodies read, weights that are shared, computed or hold NaN or Inf; never leaves a layer without channels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from pydantic import Field
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from onnxcomp.context import Context
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
-from onnxcomp.model.topology import ordered
 from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.channels.analysis import Channels, analyse
 from onnxcomp_passes.channels.flow import Flow
 from onnxcomp_passes.channels.layer import Layer
+from onnxcomp_passes.channels.parts import parts_of
 from onnxcomp_passes.channels.slicing import sliced
 
 _MAX_ERROR = 1e-5  # relative L2: sums in another order, and constants that are rounded once more
@@ -47,7 +44,7 @@ class ShrinkOptions(PassOptions):
 
 @dataclass(frozen=True, eq=False)
 class ChannelsSite(Site):
-    """The nodes around tensors that lose channels, as far as they hang together."""
+    """Nodes around tensors that lose channels (see channels/parts.py)."""
 
     channels: Channels
 
@@ -63,25 +60,21 @@ class Shrink(Pass):
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every part of the network that can lose channels; every layer that cannot."""
         channels = analyse(graph, self.options.align)
-        nodes = [node for node in ordered(graph.graph) if id(node) in channels.flows]
-        parts = _parts(nodes, channels.shrinking)
-        yield from (ChannelsSite(part, channels) for part in parts)
-        touched = {id(node) for part in parts for node in part}
-        for node in nodes:
-            if is_standard(node, *WEIGHTED) and id(node) not in touched:
+        yield from (ChannelsSite(part, channels) for part in parts_of(channels))
+        for node in channels.nodes:
+            if is_standard(node, *WEIGHTED) and not channels.shrinks(node):
                 yield Declined(label(node), _why_not(channels, channels.flows[id(node)]))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The same nodes on fewer channels."""
         assert isinstance(site, ChannelsSite)
-        kept, values, flows = site.channels.kept, site.channels.values, site.channels.flows
-        edits = {id(node): flow.edit(kept, values) for node in site.nodes if isinstance(flow := flows[id(node)], Flow)}
         before = Fragment.of(context.model, site.nodes)
-        after = sliced(before, site.nodes, edits)
+        after = sliced(before, site.nodes, site.channels.edits(site.nodes))
         error = context.rewrite_error(before, after)
         if error is None or not error <= _MAX_ERROR:
-            yield Declined(site.name, f"rounding would change the outputs by {error:.0e} (relative L2)")
+            yield Declined(site.name, f"in this precision its outputs would be off by {error:.0e} (relative L2)")
             return
+        kept = site.channels.kept
         outputs = [node.outputs[0].name for node in site.nodes if is_standard(node, *WEIGHTED)]
         yield Candidate(
             self.name,
@@ -91,21 +84,6 @@ class Shrink(Pass):
             size_bytes=(before.size_bytes, after.size_bytes),
             macs=_macs(site, context, after),
         )
-
-
-def _parts(nodes: Sequence[gs.Node], shrinking: frozenset[str]) -> list[tuple[gs.Node, ...]]:
-    """The nodes that read or write one of the tensors `shrinking`, in their order, by what hangs together."""
-    ends = [(i, t.name) for i, node in enumerate(nodes) for t in (*node.inputs, *node.outputs) if t.name in shrinking]
-    first: dict[str, int] = {}
-    pairs = [(i, first.setdefault(name, i)) for i, name in ends]
-    if not pairs:
-        return []
-    graph = coo_array((np.ones(len(pairs)), tuple(zip(*pairs, strict=True))), shape=(len(nodes), len(nodes)))
-    parts = connected_components(graph, directed=False)[1]
-    members: dict[int, dict[int, gs.Node]] = {}
-    for i, _ in ends:
-        members.setdefault(int(parts[i]), {})[i] = nodes[i]
-    return [tuple(part.values()) for part in members.values()]
 
 
 def _why_not(channels: Channels, flow: Flow | str) -> str:

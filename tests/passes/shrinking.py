@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.model import Model
 from onnxcomp.pass_manager import PassResult
-from tests.passes.graphs import assert_equal, model_of, ops, rewrite
+from tests.passes.graphs import assert_equal, model_of, ops, reasons, rewrite
 
 TOLERANCE = 1e-6  # relative L2: a few sums of at most a hundred float32 terms, in another order
 Shapes = dict[str, tuple[int, ...]]
@@ -33,6 +33,7 @@ def pair(kernel: int = 1) -> Weights:
 def check(model: Model, align: int = 1, x: tuple[int, ...] = (2, 3, 8, 8)) -> tuple[Shapes, PassResult]:
     """Shrink, compare the outputs, shrink again to no effect; shapes of the weights by node, and the pass's result."""
     done, result = rewrite(model, f"shrink{{align={align}}}")
+    assert not any("would be off" in reason for reason in reasons(result).values())
     assert_equal(model, done.model, TOLERANCE, x=random(*x, seed=7) - 0.5)
     again, second = rewrite(done.model, f"shrink{{align={align}}}")
     assert (second.changed, ops(again.model)) == (0, ops(done.model))

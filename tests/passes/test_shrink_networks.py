@@ -164,7 +164,8 @@ def test_filters_zeroed_anywhere_change_no_output(stages: list[int], seed: int, 
         if value.ndim > 1:
             value[:, net.rng.random(value.shape[1]) < 0.3] = 0
     model = net.model()
-    done, _ = rewrite(model, f"shrink{{align={align}}}")
+    done, result = rewrite(model, f"shrink{{align={align}}}")
+    assert not any("would be off" in reason for reason in reasons(result).values())
     assert_equal(model, done.model, TOLERANCE, x=image(seed))
     again, second = rewrite(done.model, f"shrink{{align={align}}}")
     assert second.changed == 0

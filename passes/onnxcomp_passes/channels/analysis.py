@@ -1,6 +1,6 @@
 """A network's channels: what each node does with them, which are constant, which have to stay and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from onnxcomp.convolution import label
 from onnxcomp.model import Model
 from onnxcomp.model.topology import living, ordered
 from onnxcomp_passes.channels.constants import constant_values
-from onnxcomp_passes.channels.flow import Flow, Read, Values, channels_of
+from onnxcomp_passes.channels.flow import Edit, Flow, Read, Values, channels_of
 from onnxcomp_passes.channels.kept import Kept, keep_needed
 from onnxcomp_passes.channels.reading import read_flow
 
@@ -20,7 +20,8 @@ from onnxcomp_passes.channels.reading import read_flow
 class Channels:
     """The channels of a network."""
 
-    flows: Mapping[int, Flow | str]  # by id of the node, in topological order; or why it must keep its tensors whole
+    nodes: Sequence[gs.Node]  # those that an output depends on, in topological order
+    flows: Mapping[int, Flow | str]  # by id of the node, in that order; or why its tensors must stay whole
     values: Mapping[str, Values]
     kept: Kept
 
@@ -28,6 +29,15 @@ class Channels:
     def shrinking(self) -> frozenset[str]:
         """The tensors that have channels to lose."""
         return frozenset(name for name, mask in self.kept.items() if not mask.all())
+
+    def edits(self, nodes: Iterable[gs.Node]) -> dict[int, Edit]:
+        """What changes at each of `nodes`, by id; nodes at which nothing does are left out."""
+        flows = [self.flows[id(node)] for node in nodes if self.shrinks(node)]
+        return {id(flow.node): flow.edit(self.kept, self.values) for flow in flows if isinstance(flow, Flow)}
+
+    def shrinks(self, node: gs.Node) -> bool:
+        """Whether `node` reads or writes a tensor that loses channels."""
+        return any(tensor.name in self.shrinking for tensor in (*node.inputs, *node.outputs))
 
 
 def analyse(model: Model, align: int) -> Channels:
@@ -42,7 +52,7 @@ def analyse(model: Model, align: int) -> Channels:
     values = constant_values(known, channels)
     kept = Kept(channels, known)
     keep_needed(kept, _pins(model, nodes, flows), known, values, align)
-    return Channels(flows, values, kept)
+    return Channels(nodes, flows, values, kept)
 
 
 def _pins(model: Model, nodes: list[gs.Node], flows: Mapping[int, Flow | str]) -> Iterator[Read]:

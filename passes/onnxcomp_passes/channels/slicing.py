@@ -15,7 +15,7 @@ def sliced(before: Fragment, nodes: Sequence[gs.Node], edits: Mapping[int, Edit]
     """`before`, the fragment of `nodes`, with `edits` (by id of the node) made."""
     taken = {name for node in before.nodes for name in (*node.input, *node.output)}
     constants = dict(before.constants)
-    protos = [_edited(node, edits[id(node)], constants, taken) for node in nodes]
+    protos = [_edited(node, edits.get(id(node), Edit()), constants, taken) for node in nodes]
     read = {name for proto in protos for name in proto.input}
     used = {name: value for name, value in constants.items() if name in read}
     return Fragment(tuple(protos), used, before.inputs, before.outputs)
