@@ -79,9 +79,9 @@ def _file(path: Path | None, model: Model, layers: Sequence[Layer]) -> FileSecti
 
 def _layers(before: Sequence[Layer], after: Sequence[Layer], passes: Sequence[PassResult]) -> tuple[LayerSection, ...]:
     """A row for every layer of the input. A layer is followed by the tensors its rewrites stood for."""
-    applied: dict[str, Applied] = {a.key: a for one in passes for a in one.applied}
+    applied = [a for one in passes for a in one.applied]
     now = {layer.key: layer for layer in after}
-    final = {key: a.covers[-1] for key, a in applied.items()}
+    final = {a.key: a.covers[-1] for a in applied}
     reasons = _reasons(passes)
     timings = {key: timing for one in passes for key, timing in one.timings.items()}
     return tuple(_layer(layer, _follow(layer.key, final, now), applied, reasons, timings) for layer in before)
@@ -104,14 +104,13 @@ def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
 def _layer(
     before: Layer,
     after: Layer | None,
-    applied: Mapping[str, Applied],
+    applied: Sequence[Applied],
     reasons: Mapping[str, Sequence[str]],
     timings: Mapping[str, Timing],
 ) -> LayerSection:
     after = after or before
-    done = [a.candidate for key in (before.key, after.key) if (a := applied.get(key)) is not None]
-    done += [a.candidate for a in applied.values() if after.key in a.covers and a.candidate not in done]
-    main = max(done, key=lambda c: c.size_bytes[0] - c.size_bytes[1], default=None)
+    done = [a.candidate for a in applied if before.key in a.covers or after.key in a.covers]
+    main = done[-1] if done else None
     timing = next((c.timing for c in done if c.timing is not None), None)
     timed = [timing for key in (before.key, after.key) if (timing := timings.get(key)) is not None]
     why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]

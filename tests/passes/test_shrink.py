@@ -27,6 +27,7 @@ PASSING = {
     "Identity (a)": {},
     "Pad (a, pads)": {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])},
     "Resize <mode = \"nearest\"> (a, , scales)": {"scales": np.array([1, 1, 2, 2], np.float32)},
+    "Slice (a, start, end, axes)": {"start": np.array([1]), "end": np.array([9]), "axes": np.array([-1])},
     "Conv <group = 8, pads = [1, 1, 1, 1]> (a, k)": {"k": random(8, 1, 3, 3)},
     "Reshape (a, target)": {"target": np.array([0, 8, 4, -1])},
 }  # fmt: skip
@@ -129,6 +130,27 @@ def test_a_constant_goes_through_an_add_where_both_sides_are() -> None:
     assert found == {"first": (7, 3, 3, 3), "left": (7, 7, 1, 1), "last": (5, 7, 1, 1)}, "1, but neither 2 nor 6"
 
 
+def test_channels_that_a_pad_adds() -> None:
+    """The shortcut of a residual network without weights: every other pixel, and channels of zeros."""
+    text = """net (float[N, 3, 8, 8] x) => (float[N, 5, H, W] y) {
+        [first] a = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+        [left] l = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (a, u)
+        h = Slice (a, start, end, axes, step)
+        p = Pad (h, pads)
+        s = Add (l, p)
+        [last] y = Conv (s, v, c)
+    }"""
+    weights = pair() | {"u": random(14, 8, 3, 3), "v": random(5, 14, 1, 1), "pads": np.array([0, 2, 0, 0, 0, 4, 0, 0])}
+    ints = {"start": [0, 0], "end": [99, 99], "axes": [2, 3], "step": [2, 2]}
+    weights |= {name: np.array(value) for name, value in ints.items()}
+    weights["v"][:, [0, 5, 13]] = 0
+    weights["u"][:, 3] = 0
+    weights["u"][10] = 0  # 10 to 13 and 0 to 1 come from the padding
+    found, _ = check(model_of(text, weights))
+    assert found["first"] == (7, 3, 3, 3)
+    assert (found["left"], found["last"]) == ((10, 7, 3, 3), (5, 10, 1, 1))
+
+
 def test_concat_splits_what_goes() -> None:
     text = """net (float[N, 3, 8, 8] x) => (float[N, 5, H, W] y) {
         [left] l = Conv (x, w, b)
@@ -216,6 +238,15 @@ def test_a_constant_goes_through_a_depthwise_convolution() -> None:
     weights["w"][3] = 0
     found, _ = check(between("[it] t = Conv <group = 8> (a, k, d)", "t", weights))
     assert found == {"first": (7, 3, 3, 3), "it": (7, 1, 3, 3), "last": (5, 7, 1, 1)}
+
+
+def test_behind_a_padded_depthwise_convolution_nothing_is_constant() -> None:
+    weights = pair() | {"k": random(8, 1, 3, 3)}
+    weights["w"][3] = 0
+    model = between("[it] t = Conv <group = 8, pads = [1, 1, 1, 1]> (a, k)", "t", weights)
+    found, result = check(model)
+    assert (found["first"], result.changed) == ((8, 3, 3, 3), 0)
+    assert "output channel 3 is constant but stays: 'it' reads it and pads it with zeros" in reasons(result)["first"]
 
 
 def test_one_channel_stays_of_a_layer_that_nobody_reads() -> None:

@@ -1,8 +1,9 @@
-"""Operators on the map of each channel by itself: pooling, padding, resizing, means."""
+"""Operators on the map of each channel by itself: pooling, resizing, slicing, means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -40,20 +41,6 @@ def read_average_pool(model: Model, node: gs.Node) -> Flow | str:
     return _flow(node, 0.0 if padded and node.attrs.get("count_include_pad", 0) else None)
 
 
-def read_pad(model: Model, node: gs.Node) -> Flow | str:
-    """Pad of the map's axes."""
-    constants = [None if t.is_empty() else model.constant(t) for t in node.inputs[1:]]
-    pads = node.attrs.get("pads") if not constants else constants[0]
-    rank = len(node.outputs[0].shape)
-    if pads is None or len(constants) > 2 or len(pads) != 2 * rank or np.any(np.reshape(pads, (2, rank))[:, :2]):
-        return "pads other axes than the map's, or which is not known"
-    if node.attrs.get("mode", "constant") != "constant":
-        return _flow(node, None)
-    if len(constants) < 2 or node.inputs[2].is_empty():
-        return _flow(node, float(node.attrs.get("value", 0.0)))
-    return _flow(node, nan if constants[1] is None else float(constants[1].item()))
-
-
 def read_resize(model: Model, node: gs.Node) -> Flow | str:
     """Resize and Upsample by constant scales that leave the channels alone."""
     where = 2 if node.op == "Resize" and model.opset >= 11 else 1
@@ -64,13 +51,24 @@ def read_resize(model: Model, node: gs.Node) -> Flow | str:
     return _flow(node, nan)
 
 
+def read_slice(model: Model, node: gs.Node) -> Flow | str:
+    """Slice of axes of the map."""
+    axes = node.attrs.get("axes") if len(node.inputs) == 1 else None
+    if len(node.inputs) > 3:
+        axes = model.constant(node.inputs[3])
+    return _flow(node, None) if _of_map(node, axes) else "slices other axes than the map's"
+
+
 def read_mean(model: Model, node: gs.Node) -> Flow | str:
     """ReduceMean and ReduceMax over axes of the map."""
     axes = node.attrs.get("axes") if len(node.inputs) < 2 else model.constant(node.inputs[1])
-    rank = len(node.inputs[0].shape or ())
-    if axes is None or not np.size(axes) or min(a if a >= 0 else a + rank for a in np.ravel(axes)) < 2:
-        return "reduces other axes than the map's"
-    return _flow(node, None)
+    return _flow(node, None) if _of_map(node, axes) else "reduces other axes than the map's"
+
+
+def _of_map(node: gs.Node, axes: Any) -> bool:
+    """Whether `axes` are known and none of them is that of samples or channels."""
+    rank = len(node.inputs[0].shape)
+    return axes is not None and np.size(axes) > 0 and min(a if a >= 0 else a + rank for a in np.ravel(axes)) >= 2
 
 
 def _flow(node: gs.Node, fill: float | None) -> Flow | str:

@@ -14,9 +14,10 @@ from onnxcomp_passes.channels.maps import (
     read_average_pool,
     read_dropout,
     read_mean,
-    read_pad,
     read_resize,
+    read_slice,
 )
+from onnxcomp_passes.channels.pad import read_pad
 from onnxcomp_passes.channels.regroup import read_concat, read_regroup
 from onnxcomp_passes.channels.weights import read_conv, read_conv_transpose, read_gemm, read_matmul
 
@@ -44,6 +45,7 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
         "Pad": read_pad,
         **dict.fromkeys(("ReduceMax", "ReduceMean"), read_mean),
         **dict.fromkeys(("Resize", "Upsample"), read_resize),
+        "Slice": read_slice,
         "Concat": read_concat,
         **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), read_regroup),
     }

@@ -70,8 +70,8 @@ def read_regroup(model: Model, node: gs.Node) -> Flow | str:
     """Where the map is known and each sample's values stay with it, channel after channel."""
     x, y = node.inputs[0], node.outputs[0]
     target = model.constant(node.inputs[1]) if node.op == "Reshape" and len(node.inputs) > 1 else None
-    if node.op == "Reshape" and target is None:
-        return "its target is computed when the model runs"
+    if node.op == "Reshape" and (target is None or target.shape != (len(y.shape),)):
+        return "its target is not known"
     if not channels_of(x) or not all(isinstance(d, int) for d in (*x.shape[1:], *y.shape[1:])):
         return UNKNOWN
     if prod(x.shape[1:]) != prod(y.shape[1:]) or channels_of(y) % channels_of(x):
