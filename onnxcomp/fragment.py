@@ -99,7 +99,8 @@ def splice(model: Model, nodes: Sequence[gs.Node], fragment: Fragment) -> None:
     graph = model.graph
     tensors = {t.name: t for node in nodes for t in (*node.inputs, *node.outputs)}
     inner = {name for node in fragment.nodes for name in node.output} - set(fragment.outputs)
-    taken = set(graph.tensors()) if inner or fragment.constants else set()
+    replaced_names = {t.name for node in nodes for t in node.outputs} - set(fragment.outputs)
+    taken = set(graph.tensors()) - replaced_names if inner or fragment.constants else set()
     for name, value in fragment.constants.items():
         if name not in tensors:
             tensors[name] = gs.Constant(unique(name, taken), np.ascontiguousarray(value))

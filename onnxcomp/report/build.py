@@ -120,9 +120,9 @@ def _layer(
     timings: Mapping[str, Timing],
 ) -> LayerSection:
     """`key` is what the layer's output is called now, `after` the layer that gives it, where one does."""
-    done = [a.candidate for a in applied if a.key in (before.key, key) or key in a.covers]
+    done = [a.candidate for a in applied if before.key in a.covers or key in a.covers]
     after = _factored(before, done) or after or before
-    main = max(done, key=lambda c: c.size_bytes[0] - c.size_bytes[1], default=None)
+    main = max(done, key=_weight_of, default=None)
     timing = next((c.timing for c in done if c.timing is not None), None)
     timed = [found for one in (before.key, key) if (found := timings.get(one)) is not None]
     why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]
@@ -141,6 +141,12 @@ def _layer(
         ms=(timing.before_ms, timing.after_ms) if timing else (None, None),
         predicted_ms=next((one.predicted_ms for one in (timing, *timed) if one), None),
     )
+
+
+def _weight_of(candidate: Candidate) -> tuple[bool, int]:
+    """Of several rewrites of a layer the one to be named: chosen by its time or changing weights, then by bytes saved."""
+    before, after = candidate.size_bytes
+    return candidate.timing is not None or candidate.error > 0, before - after
 
 
 def _factored(before: Layer, done: Sequence[Candidate]) -> Layer | None:

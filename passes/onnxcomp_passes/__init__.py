@@ -5,8 +5,19 @@ from onnxcomp_passes.expand_lrn import ExpandLrn
 from onnxcomp_passes.fold_batchnorm import FoldBatchnorm
 from onnxcomp_passes.kronecker import Kronecker
 from onnxcomp_passes.penni import Penni
+from onnxcomp_passes.shrink import Shrink
 from onnxcomp_passes.sparse_conv import SparseConv
 from onnxcomp_passes.sparse_gemm import SparseGemm
 from onnxcomp_passes.sparse_weight import SparseWeight
 
-PASSES = (DropIdentity, Kronecker, FoldBatchnorm, ExpandLrn, Penni, SparseConv, SparseGemm, SparseWeight)
+PASSES = (
+    DropIdentity,
+    Kronecker,
+    FoldBatchnorm,
+    Shrink,
+    ExpandLrn,
+    Penni,
+    SparseConv,
+    SparseGemm,
+    SparseWeight,
+)

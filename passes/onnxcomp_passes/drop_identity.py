@@ -18,6 +18,7 @@ from onnxcomp.context import Context
 from onnxcomp.convolution import is_standard
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Pass, Site
+from onnxcomp_passes.dropout import is_inference
 
 _OF_ONE_INPUT = ("Concat", "Sum", "Max", "Min", "Mean")
 
@@ -96,7 +97,7 @@ def _passes_through(graph: Model, node: gs.Node) -> bool:
     if is_standard(node, "Identity"):
         return True
     if is_standard(node, "Dropout"):
-        return _is_inference(graph, node)
+        return is_inference(graph, node)
     if is_standard(node, "Cast"):
         dtype = node.inputs[0].dtype
         return dtype is not None and _onnx_type(dtype) == node.attrs.get("to")
@@ -113,18 +114,6 @@ def _onnx_type(dtype: object) -> int | None:
         return dtype if isinstance(dtype, int) else int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _is_inference(graph: Model, node: gs.Node) -> bool:
-    """Dropout's flag was an attribute before opset 7, nothing until 12, then an input; a read mask keeps the node."""
-    if len(node.outputs) > 1 and (node.outputs[1].outputs or graph.is_interface(node.outputs[1])):
-        return False
-    if graph.opset < 7:
-        return bool(node.attrs.get("is_test", 0))
-    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        training = graph.constant(node.inputs[2])
-        return training is not None and not training.any()
-    return True
 
 
 def _pads_nothing(graph: Model, node: gs.Node) -> bool:
