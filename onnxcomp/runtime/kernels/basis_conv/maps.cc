@@ -34,7 +34,10 @@ float* read_row(const float* row, const Reach& x, int64_t stride, int64_t first,
 }  // namespace
 
 int64_t Maps::scratch_floats() const {
-  return plan_.mask.empty() ? shape_.weight.taps * plan_.pointwise.channel_vectors * kernel_.lanes : 0;
+  if (plan_.in_place()) return 0;
+  if (plan_.mask.empty()) return shape_.weight.taps * plan_.pointwise.channel_vectors * kernel_.lanes;
+  // Whole vectors are stored, and read from the tile's last pixels on.
+  return static_cast<int64_t>(plan_.phase.size()) * plan_.phase_rows * shape_.x.output + 2 * kernel_.lanes;
 }
 
 void Maps::make(const MapPart& part, float* scratch, float* vectors) const noexcept {
@@ -44,15 +47,37 @@ void Maps::make(const MapPart& part, float* scratch, float* vectors) const noexc
   const int64_t first = (part.image * w.groups + part.group) * w.channels + part.first / weight_.bases;
   const float* x = x_ + first * plane;
   Combine c{channels, plane, part.vectors, weight_.bases, w.taps, weight_.base.data(), plan_.offset.data(), nullptr};
-  if (!plan_.mask.empty()) {
-    c.mask = plan_.mask.data() + part.pixel / kernel_.lanes * w.taps;
-    return kernel_.combine(c, x + part.pixel, vectors);
-  }
+  if (!plan_.mask.empty()) c.mask = plan_.mask.data() + part.pixel / kernel_.lanes * w.taps;
+  if (plan_.in_place()) return kernel_.combine(c, x + part.pixel, vectors);
   c.channels = 1;
   const int64_t last = std::min(part.pixel + part.vectors * kernel_.lanes, shape_.output_plane());
   for (int64_t channel = 0; channel < channels; ++channel) {
-    bring_together(x + channel * plane, part.pixel, last, scratch);
-    kernel_.combine(c, scratch, vectors + channel * weight_.bases * part.vectors * kernel_.lanes);
+    float* maps = vectors + channel * weight_.bases * part.vectors * kernel_.lanes;
+    if (plan_.phase.empty()) {
+      bring_together(x + channel * plane, part.pixel, last, scratch);
+      kernel_.combine(c, scratch, maps);
+    } else {
+      take_phases(x + channel * plane, part.pixel, scratch);
+      kernel_.combine(c, scratch + part.pixel % shape_.x.output, maps);
+    }
+  }
+}
+
+void Maps::take_phases(const float* channel, int64_t first, float* phases) const noexcept {
+  const int64_t width = shape_.x.output;
+  const int64_t stride = shape_.y.stride;
+  const int64_t origin = first / width + plan_.first_row;
+  const int64_t rows = plan_.phase_rows;
+  for (const Phase& phase : plan_.phase) {
+    const int64_t begin_row = std::max<int64_t>(origin, 0);
+    const int64_t end_row = std::min(origin + rows, (shape_.y.input - phase.row + stride - 1) / stride);
+    const int64_t pixels = (end_row - begin_row) * width;
+    if (pixels > 0) {
+      const float* from = channel + (begin_row * stride + phase.row) * shape_.x.input + phase.column;
+      pointwise_.subsample({1, 0, stride * shape_.x.input, shape_.x.stride, width, 0, pixels, 0}, from,
+                           phases + (begin_row - origin) * width);
+    }
+    phases += rows * width;
   }
 }
 
