@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include "error.h"
@@ -25,6 +26,13 @@ Isa requested_isa() {
 int64_t cache_bytes(int name, int64_t otherwise) {
   const long bytes = sysconf(name);
   return bytes > 0 ? bytes : otherwise;
+}
+
+// What the C library says of an L3 is, on some machines, the sum of all there are.
+int64_t l3_bytes() {
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");  // "32768K"
+  int64_t kib = 0;
+  return file >> kib && kib > 0 ? kib << 10 : 8 << 20;
 }
 
 int64_t usable_processors() {
@@ -55,6 +63,7 @@ const Machine& machine() {
   static const Machine measured = {
       cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
       cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
+      l3_bytes(),
       usable_processors(),
   };
   return measured;

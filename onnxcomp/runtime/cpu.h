@@ -18,6 +18,7 @@ Isa chosen_isa();
 struct Machine {
   int64_t l1_bytes;    // of one core's data cache
   int64_t l2_bytes;    // of one core's share
+  int64_t l3_bytes;    // that some cores share
   int64_t processors;  // this process may run on
 };
 

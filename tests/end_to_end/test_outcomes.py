@@ -122,6 +122,7 @@ def test_an_interrupted_save_leaves_what_was_there(source: Path, monkeypatch: py
 def test_a_slower_result_is_kept_for_size_alone(
     goal: str, kept: bool, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipeline, "SLOWER", 0.97)
     monkeypatch.setattr(pipeline, "_speeds", lambda paths, *_: [Speed(1.0, 2.0, 0.5)] * (len(paths) - 1))
     target = source.with_name("out.onnx")
     result = onnxcomp("optimize", source, target, "--passes", ALWAYS, "--goal", goal)

@@ -25,6 +25,8 @@ class Maps final : public sparse_conv::Source {
  private:
   // What a tile that begins at pixel `first` needs of the phases of one channel, phase by phase.
   void take_phases(const float* channel, int64_t first, float* phases) const noexcept;
+  // Rows of a phase, from the first one's place in X on; none where `rows` is not positive.
+  void take_rows(const float* from, int64_t rows, float* to) const noexcept;
   // What each tap reads of one channel for pixels [first, last), tap by tap, zeros outside of it.
   void bring_together(const float* channel, int64_t first, int64_t last, float* taps) const noexcept;
 

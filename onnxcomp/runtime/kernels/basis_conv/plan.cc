@@ -59,16 +59,24 @@ void place_taps(const ConvShape& shape, Plan& plan) {
   }
 }
 
+// Of the vector that begins at pixel `first`.
+uint16_t mask_of(const ConvShape& shape, int64_t lanes, int64_t first, int64_t tap) {
+  uint16_t mask = 0;
+  for (int64_t pixel = first; pixel < std::min(first + lanes, shape.output_plane()); ++pixel) {
+    const bool inside = is_inside(shape.y, pixel / shape.x.output, tap / shape.x.kernel) &&
+                        is_inside(shape.x, pixel % shape.x.output, tap % shape.x.kernel);
+    mask |= static_cast<uint16_t>(inside << (pixel - first));
+  }
+  return mask;
+}
+
 void mask_taps(const ConvShape& shape, int64_t lanes, Plan& plan) {
-  const int64_t pixels = shape.output_plane();
-  const int64_t taps = shape.weight.taps;
-  plan.mask.resize(divide_up(pixels, lanes) * taps);
-  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      const bool inside = is_inside(shape.y, pixel / shape.x.output, tap / shape.x.kernel) &&
-                          is_inside(shape.x, pixel % shape.x.output, tap % shape.x.kernel);
-      plan.mask[pixel / lanes * taps + tap] |= static_cast<uint16_t>(inside << pixel % lanes);
-    }
+  const sparse_conv::Split& tiles = plan.pointwise.x;
+  const int64_t vectors = tiles.length;
+  const bool early = tiles.size(tiles.parts - 1) > 1;  // the last vector ends with the plane
+  for (int64_t v = 0; v < vectors; ++v) {
+    const int64_t first = v + 1 == vectors && early ? shape.output_plane() - lanes : v * lanes;
+    for (int64_t tap = 0; tap < shape.weight.taps; ++tap) plan.mask.push_back(mask_of(shape, lanes, first, tap));
   }
 }
 

@@ -16,6 +16,7 @@ struct Avx2 {
 
   static Vector load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   static void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
+  static void stream(float* to, Vector v) { _mm256_stream_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm256_broadcast_ss(from); }
   static void load_every(const float* from, int64_t stride, int64_t count, float* to) {
     for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];

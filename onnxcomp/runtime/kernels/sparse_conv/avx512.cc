@@ -16,6 +16,7 @@ struct Avx512 {
 
   static Vector load(const void* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
+  static void stream(float* to, Vector v) { _mm512_stream_ps(to, v); }
   static Vector broadcast(const float* from) { return _mm512_set1_ps(*from); }
   // to[i] = from[i * stride]; what follows in the last vector is zero.
   static void load_every(const float* from, int64_t stride, int64_t count, float* to) {

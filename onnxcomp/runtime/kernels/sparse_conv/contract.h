@@ -44,12 +44,15 @@ struct Multiply {
   float* result;         // [places][G][A][B][L]
   int64_t result_stride;
   const float* residual;  // as result, and may be it; or null
-  const float* ahead;    // what is wanted next: A * B vectors of each of some channels, to be brought into L1's reach
-  int64_t ahead_stride;  // floats from one of those channels to the next
-  int64_t ahead_channels;
   bool clamp;  // into low..high; NaN stays NaN
   float low;
   float high;
+  // Of `pixels` only:
+  const float* ahead;    // what is wanted next: A * B vectors of each of some channels, to be brought into L1's reach
+  int64_t ahead_stride;  // floats from one of those channels to the next
+  int64_t ahead_channels;
+  int64_t overlap;  // floats that the last vector of `result` and `residual` begins early, upon the one before: B > 1
+  bool stream;      // `result` is aligned to 4L bytes, and goes past the caches
 };
 using MultiplyFn = void (*)(const Multiply&) noexcept;
 
@@ -57,6 +60,7 @@ using MultiplyFn = void (*)(const Multiply&) noexcept;
 struct Tiles {
   int most_vectors;                           // a * b
   MultiplyFn multiply[kMaxMajor][kMaxMinor];  // [a - 1][b - 1]; null where a * b is more
+  MultiplyFn pixels[kMaxMinor];               // the same with a = 1, for tiles of successive pixels
 };
 
 constexpr int kMaxChunk = 16;
@@ -107,7 +111,8 @@ struct LaneShift {
 // vectors[to][l] = vectors[from][neighbour of l], zero where l has none; for one move after the other.
 using ShiftFn = void (*)(const LaneShift&, float* vectors) noexcept;
 
-// Rows of `count` floats, `stride` floats apart, into rows of whole vectors one after the other, filled up with zeros.
+// Rows of `count` floats, `stride` floats apart, into rows of whole vectors one after the other. What does not fill a
+// vector comes with as many floats before it as do, and with zeros where `count` is less than L.
 struct Copy {
   int64_t rows;
   int64_t count;
@@ -127,7 +132,7 @@ struct Subsample {
   int64_t column;
   int64_t count;
   int64_t pitch;  // floats from one plane's vectors to the next. What follows the last pixel, up to a vector's length,
-                  // is overwritten
+                  // is overwritten; a last vector that is not full is as Copy's
 };
 using SubsampleFn = void (*)(const Subsample&, const float* from, float* vectors) noexcept;
 

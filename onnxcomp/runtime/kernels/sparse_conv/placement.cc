@@ -1,6 +1,7 @@
 #include "kernels/sparse_conv/placement.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace onnxcomp::sparse_conv {
 namespace {
@@ -58,6 +59,16 @@ void PixelPlacement::load_input(const float* planes, int64_t count, float* vecto
 
 void PixelPlacement::load_output(const float* plane, float* vectors) const {
   kernel_.copy({1, count_, 0}, plane + begin_, vectors);
+}
+
+void PixelPlacement::store_output(const float* vectors, float* plane) const {
+  const auto copy = [&](int64_t to, int64_t from, int64_t count) {
+    std::memcpy(plane + begin_ + to, vectors + from, static_cast<size_t>(count) * sizeof(float));
+  };
+  if (!contiguous()) return copy(0, 0, count_);
+  const int64_t last = (layout_->minor - 1) * kernel_.lanes;
+  copy(0, 0, last);
+  copy(last - overlap(), last, kernel_.lanes);
 }
 
 size_t LanePlacement::workspace_bytes(const Kernel& kernel, const Plan& plan) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/sparse_conv/contract.h"
 #include "kernels/sparse_conv/plan.h"
@@ -12,7 +11,8 @@
 
 namespace onnxcomp::sparse_conv {
 
-// Vectors of L successive pixels; a plane's last vector may be cut off.
+// Vectors of L successive pixels. A plane's last vector may be cut off: where a tile has several, it begins early, upon
+// the one before, so that it ends with the plane.
 class PixelPlacement {
  public:
   static size_t workspace_bytes(const Kernel&, const Plan&) { return 0; }
@@ -25,13 +25,13 @@ class PixelPlacement {
   // The tile's input from `count` successive planes.
   void load_input(const float* planes, int64_t count, float* vectors) const;
   void load_output(const float* plane, float* vectors) const;
-  void store_output(const float* vectors, float* plane) const {
-    std::memcpy(plane + begin_, vectors, static_cast<size_t>(count_) * sizeof(float));
-  }
+  void store_output(const float* vectors, float* plane) const;
 
-  // The tile lies in the plane as it does in the scratch: `first()` floats from its start.
-  bool contiguous() const { return count_ == layout_->minor * kernel_.lanes; }
+  // The tile lies in the plane as it does in the scratch, `first()` floats from its start, but for the last vector's
+  // `overlap()`.
+  bool contiguous() const { return count_ >= kernel_.lanes; }
   int64_t first() const { return begin_; }
+  int64_t overlap() const { return layout_->minor * kernel_.lanes - count_; }
 
  private:
   const Kernel& kernel_;
@@ -57,6 +57,7 @@ class LanePlacement {
 
   bool contiguous() const { return false; }
   int64_t first() const { return 0; }
+  int64_t overlap() const { return 0; }
 
  private:
   // The memory behind a LaneMap that depends on the tile's place.

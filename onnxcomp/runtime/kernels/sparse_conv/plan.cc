@@ -161,7 +161,8 @@ std::vector<uint16_t> locate_inputs(const BlockedCsr& weight, int64_t channel_un
     for (const int64_t slot : tap_slots) place.push_back(static_cast<uint16_t>(channel * channel_units + slot));
   }
   std::vector<uint16_t> located(weight.index.size() + kReadAhead);
-  std::transform(weight.index.begin(), weight.index.end(), located.begin(), [&](uint16_t index) { return place[index]; });
+  std::transform(weight.index.begin(), weight.index.end(), located.begin(),
+                 [&](uint16_t index) { return place[index]; });
   return located;
 }
 
@@ -281,8 +282,8 @@ double predict_cycles(const Kernel& kernel, const ConvShape& shape, const Entrie
 
 Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight) {
   const Candidate c = best_cut(kernel, shape, weight.entries(), weight.block);
-  Plan plan{shape.single_pixel(), c.grid_y, c.grid_x, c.minor_is_y, c.y, c.x, c.block, c.cycles, {}, c.channel_vectors, 0,
-            {}, {}, false, {}};
+  Plan plan{shape.single_pixel(), c.grid_y, c.grid_x,          c.minor_is_y, c.y, c.x, c.block,
+            c.cycles,             {},       c.channel_vectors, 0,            {},  {},  false, {}};
   for (int smaller_y = 0; smaller_y < 2; ++smaller_y) {
     for (int smaller_x = 0; smaller_x < 2; ++smaller_x) {
       const int64_t rows = c.y.size(smaller_y ? c.y.parts - 1 : 0);

@@ -20,6 +20,7 @@ struct Portable {
     return v;
   }
   static void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+  static void stream(float* to, Vector v) { store(to, v); }
   static Vector broadcast(const float* from) { return Vector{*from, *from, *from, *from}; }
   static void load_every(const float* from, int64_t stride, int64_t count, float* to) {
     for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];

@@ -1,12 +1,14 @@
 #include "kernels/sparse_conv/run.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "cpu.h"
 #include "kernels/sparse_conv/placement.h"
 #include "kernels/sparse_conv/workspace.h"
 
 namespace onnxcomp::sparse_conv {
+
 namespace {
 
 constexpr int64_t kRowsAtOnce = 8;         // finished tiles that stay in L1 until they are stored
@@ -26,20 +28,6 @@ int64_t parts_for(int64_t tiles, int64_t threads) {
   return parts;
 }
 
-// All of a tile, as many positions along its major axis as registers have room for at a time.
-void multiply(const Kernel& kernel, int64_t height, const TileLayout& tile, Multiply m) {
-  const auto& by_size = tiles_for(kernel, height).multiply;
-  for (int64_t done = 0; done < tile.major; done += tile.at_once) {
-    const int64_t major = std::min(tile.at_once, tile.major - done);
-    by_size[major - 1][tile.minor - 1](m);
-    const int64_t floats = major * tile.minor * kernel.lanes;
-    m.input += major * m.pitch;
-    m.result += floats;
-    if (m.start != nullptr) m.start += floats;
-    if (m.residual != nullptr) m.residual += floats;
-  }
-}
-
 bool aligned(const float* pointer, int64_t bytes) { return reinterpret_cast<uintptr_t>(pointer) % bytes == 0; }
 
 }  // namespace
@@ -54,6 +42,11 @@ Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape,
       tensors_(tensors),
       source_(source) {
   in_place_ = source == nullptr && plan.in_place && aligned(tensors.x, kernel.lanes * 4);
+  const int64_t output_bytes = shape.batch * shape.output_channels() * shape.output_plane() * 4;
+  fetch_ahead_ = source == nullptr && plan.pixels && shape.pointwise() &&
+                 shape.batch * shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
+  stream_ = output_bytes > machine().l3_bytes / 4 && shape.output_plane() % kernel.lanes == 0 &&
+            aligned(tensors.y, kernel.lanes * 4);
   choose_tasks(threads);
 }
 
@@ -91,8 +84,7 @@ bool Run::run_tiles(int64_t task) const noexcept {
   const int64_t source_floats = source_ != nullptr ? source_->scratch_floats() : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(source_floats) +
-                      Workspace::piece<float>(partial_floats) +
-                      Workspace::piece<float>(kRowsAtOnce * row_floats) +
+                      Workspace::piece<float>(partial_floats) + Workspace::piece<float>(kRowsAtOnce * row_floats) +
                       Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
@@ -110,6 +102,7 @@ bool Run::run_tiles(int64_t task) const noexcept {
     if (tile != placed) placement.move_to(placed = tile);
     run_unit(placement, scratch, item / units / plan_.tiles(), unit(item % units), item + 1 < end);
   }
+  if (stream_) std::atomic_thread_fence(std::memory_order_seq_cst);  // such stores come in any order
   return true;
 }
 
@@ -152,17 +145,35 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
         source_->make({image, unit.group, first, count, tile.first(), layout.vectors()}, scratch.source, scratch.input);
       }
     }
-    if (more && source_ == nullptr && plan_.pixels && shape_.pointwise()) {
+    if (more && fetch_ahead_) {
       const bool same_image = tile.first() + tile_floats < shape_.input_plane();
-      m.ahead = same_image ? channels + tile.first() + tile_floats : channels + shape_.input_channels() * shape_.input_plane();
+      const int64_t next = same_image ? tile.first() + tile_floats : shape_.input_channels() * shape_.input_plane();
+      m.ahead = channels + next;
       m.ahead_stride = shape_.input_plane();
       m.ahead_channels = std::min(weight_.block, shape.channels - first);
     }
-    if (last) break;
-    multiply(kernel_, weight_.height, layout, m);
-    m.start = m.result;
+    if (last) {
+      finish_rows(tile, scratch, image * shape_.output_channels() + unit.group * shape.outputs, m);
+    } else {
+      multiply(layout, m);
+      m.start = m.result;
+    }
   }
-  finish_rows(tile, scratch, image * shape_.output_channels() + unit.group * shape.outputs, m);
+}
+
+// All of a tile, as many positions along its major axis as registers have room for at a time.
+void Run::multiply(const TileLayout& tile, Multiply m) const noexcept {
+  const Tiles& tiles = tiles_for(kernel_, weight_.height);
+  if (plan_.pixels) return tiles.pixels[tile.minor - 1](m);
+  for (int64_t done = 0; done < tile.major; done += tile.at_once) {
+    const int64_t major = std::min(tile.at_once, tile.major - done);
+    tiles.multiply[major - 1][tile.minor - 1](m);
+    const int64_t floats = major * tile.minor * kernel_.lanes;
+    m.input += major * m.pitch;
+    m.result += floats;
+    if (m.start != nullptr) m.start += floats;
+    if (m.residual != nullptr) m.residual += floats;
+  }
 }
 
 // The last block of input channels, and what comes after it.
@@ -179,11 +190,14 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     const int64_t begin = first_plane * plane + tile.first();
     m.result = tensors_.y + begin;
     m.result_stride = plane;
+    m.overlap = tile.overlap();
+    m.stream = stream_;
     if (tensors_.residual != nullptr) m.residual = tensors_.residual + begin;
-    return multiply(kernel_, height, tile.layout(), m);
+    return multiply(tile.layout(), m);
   }
   m.result = scratch.finished;
   m.place = kInOrder;
+  m.ahead_channels = 0;
   if (tensors_.residual != nullptr) m.residual = scratch.finished;
   // Where the map of the i-th finished output channel begins in the output.
   const auto begin = [&](int64_t i) { return (first_plane + m.output[i / height] * height + i % height) * plane; };
@@ -192,7 +206,7 @@ void Run::finish_rows(const Placement& tile, const Scratch& scratch, int64_t fir
     m.rows = std::min(kRowsAtOnce, rows - row);
     for (int64_t i = 0; i < m.rows * height && m.residual != nullptr; ++i)
       tile.load_output(tensors_.residual + begin(i), scratch.finished + i * tile_floats);
-    multiply(kernel_, height, tile.layout(), m);
+    multiply(tile.layout(), m);
     for (int64_t i = 0; i < m.rows * height; ++i) {
       float* vectors = scratch.finished + i * tile_floats;
       if (activate) kernel_.finish(finish_, nullptr, vectors, tile_floats);

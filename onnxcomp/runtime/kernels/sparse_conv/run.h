@@ -46,10 +46,12 @@ class Run {
   template <class Placement>
   bool run_tiles(int64_t task) const noexcept;
   template <class Placement>
-  void run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit, bool more) const noexcept;
+  void run_unit(const Placement& tile, const Scratch& scratch, int64_t image, const Unit& unit,
+                bool more) const noexcept;
   template <class Placement>
   void finish_rows(const Placement& tile, const Scratch& scratch, int64_t first_plane, Multiply& rows) const noexcept;
 
+  void multiply(const TileLayout& tile, Multiply m) const noexcept;
   Unit unit(int64_t index) const;  // the first is the largest
   void choose_tasks(int64_t threads);
 
@@ -60,8 +62,10 @@ class Run {
   Finish finish_;
   Tensors tensors_;
   const Source* source_;
-  bool in_place_;         // read the input without a scratch
-  int64_t parts_;         // units of a group
+  bool in_place_;     // read the input without a scratch
+  bool fetch_ahead_;  // a tile's input while the one before it is multiplied
+  bool stream_;       // write the output past the caches: they could not keep it for who reads it
+  int64_t parts_;     // units of a group
   int64_t tasks_;
 };
 

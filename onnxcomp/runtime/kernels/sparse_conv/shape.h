@@ -30,7 +30,9 @@ struct ConvShape {
   // Output (y, x) is a function of input (y, x) alone, so a map is one long row of pixels.
   bool pointwise() const { return is_pointwise(y) && is_pointwise(x); }
   // Every output pixel is a function of one input pixel, and none of the padding.
-  bool single_pixel() const { return y.kernel == 1 && x.kernel == 1 && y.pad == 0 && x.pad == 0 && covers(y) && covers(x); }
+  bool single_pixel() const {
+    return y.kernel == 1 && x.kernel == 1 && y.pad == 0 && x.pad == 0 && covers(y) && covers(x);
+  }
 
  private:
   static bool covers(const AxisShape& a) { return (a.output - 1) * a.stride < a.input; }

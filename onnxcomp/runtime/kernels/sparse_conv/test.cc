@@ -138,6 +138,14 @@ void test_finishes(const Kernel& kernel, std::mt19937& random) {
   }
 }
 
+// An output that no cache holds is written past them.
+void test_large_output(const Kernel& kernel, std::mt19937& random) {
+  const AxisShape side = axis(256, 1, 1, 1, 0, 0);
+  const int64_t outputs = machine().l3_bytes / 4 / (side.output * side.output * 4) + 1;
+  const Problem p{{1, weight(1, outputs, 6, 1), side, side}, 0.3, true};
+  run(kernel, "large output", p, p.shape, random);
+}
+
 // A model with open sizes is packed for one shape and run with others.
 void test_other_sizes(const Kernel& kernel, std::mt19937& random) {
   const auto at = [](int64_t height, int64_t width) {
@@ -214,6 +222,7 @@ void test(const Kernel& kernel, unsigned seed) {
   std::mt19937 random(seed);
   test_shapes(kernel, random);
   test_finishes(kernel, random);
+  test_large_output(kernel, random);
   test_other_sizes(kernel, random);
   test_random_shapes(kernel, random);
   test_special_values(kernel);

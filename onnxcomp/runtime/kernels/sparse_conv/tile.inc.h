@@ -14,6 +14,8 @@
 namespace onnxcomp::sparse_conv {
 namespace {
 
+constexpr int64_t kRowsAhead = 6;  // of a residual from memory: some 400 cycles
+
 // Two FMA units with a latency of four cycles want eight sums in flight: small tiles keep several sets, one for each of
 // successive entries, and add them up at the end.
 constexpr int sets_for(int sums, int accumulators) {
@@ -21,7 +23,8 @@ constexpr int sets_for(int sums, int accumulators) {
   return wanted * sums <= accumulators ? wanted : wanted / 2;
 }
 
-template <class Isa, int G, int A, int B>
+// kOutput: of pixels, and written to the output itself. What that asks for costs others a few per cent.
+template <class Isa, int G, int A, int B, bool kOutput>
 struct Tile {
   using Vector = typename Isa::Vector;
   static constexpr int kPositions = A * B;
@@ -125,10 +128,12 @@ struct Tile {
       for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + sum[s][v];
     }
     const int64_t place = row.place * G * m.result_stride;
+    const auto offset_of = [&](int v) {
+      return place + offset(m.result_stride, v) - (kOutput && v % B == B - 1 ? m.overlap : 0);
+    };
     if (m.residual != nullptr) {
 #pragma GCC unroll 28
-      for (int v = 0; v < kVectors; ++v)
-        sum[0][v] = sum[0][v] + Isa::load(m.residual + place + offset(m.result_stride, v));
+      for (int v = 0; v < kVectors; ++v) sum[0][v] = sum[0][v] + Isa::load(m.residual + offset_of(v));
     }
     if (m.clamp) {
       const Vector low = Isa::broadcast(&m.low);
@@ -136,9 +141,13 @@ struct Tile {
 #pragma GCC unroll 28
       for (int v = 0; v < kVectors; ++v) sum[0][v] = Isa::min(high, Isa::max(low, sum[0][v]));
     }
-    float* result = m.result + place;
+    if (kOutput && m.stream) {
 #pragma GCC unroll 28
-    for (int v = 0; v < kVectors; ++v) Isa::store(result + offset(m.result_stride, v), sum[0][v]);
+      for (int v = 0; v < kVectors; ++v) Isa::stream(m.result + offset_of(v), sum[0][v]);
+      return;
+    }
+#pragma GCC unroll 28
+    for (int v = 0; v < kVectors; ++v) Isa::store(m.result + offset_of(v), sum[0][v]);
   }
 
   // What is a plane away from what came before is not found by hardware prefetchers. `channels` of them, G or 1.
@@ -163,14 +172,19 @@ struct Tile {
     Row next_row(m, 0);
     const float* ahead = m.ahead;
     const float* const ahead_end = ahead + m.ahead_channels * m.ahead_stride;
-    const int64_t ahead_step = m.ahead_channels / m.rows + 1;
+    const int64_t ahead_step = kOutput ? m.ahead_channels / m.rows + 1 : 0;
     for (int64_t r = 0; r < m.rows; ++r) {
       const Row row = next_row;
       next_row = Row(m, r + 1 < m.rows ? r + 1 : r);
       const uint64_t of_next_row = load_indices(m, row.end);
-      if (m.residual != nullptr) fetch(m.residual + next_row.place * G * m.result_stride, m.result_stride, G);
-      for (int64_t step = 0; step < ahead_step && ahead != ahead_end; ++step, ahead += m.ahead_stride)
-        fetch(ahead, 0, 1);
+      if (m.residual != nullptr) {
+        const int64_t later = r + kRowsAhead < m.rows ? r + kRowsAhead : m.rows - 1;
+        fetch(m.residual + m.place[later] * int64_t{G} * m.result_stride, m.result_stride, G);
+      }
+      if constexpr (kOutput) {
+        for (int64_t step = 0; step < ahead_step && ahead != ahead_end; ++step, ahead += m.ahead_stride)
+          fetch(ahead, 0, 1);
+      }
       Vector sum[kSets][kVectors];
       begin(sum, m, row);
       for (; i + 4 <= row.end; i += 4) {
@@ -189,10 +203,10 @@ struct Tile {
 template <class Isa, int G>
 constexpr int kMostVectors = G == 1 ? Isa::kAccumulators : Isa::kVectorsOf4;
 
-template <class Isa, int G, int A, int B>
+template <class Isa, int G, int A, int B, bool kOutput>
 constexpr MultiplyFn select() {
   if constexpr (A * B <= kMostVectors<Isa, G>) {
-    return Tile<Isa, G, A, B>::multiply;
+    return Tile<Isa, G, A, B, kOutput>::multiply;
   } else {
     return nullptr;
   }
@@ -205,8 +219,12 @@ void copy(const Copy& c, const float* from, float* vectors) noexcept {
   for (int64_t row = 0; row < c.rows; ++row, from += c.stride) {
     for (int64_t i = 0; i < whole; i += Isa::kLanes, vectors += Isa::kLanes) Isa::store(vectors, Isa::load(from + i));
     if (whole == c.count) continue;
-    Isa::store(vectors, zero);
-    for (int64_t i = whole; i < c.count; ++i) vectors[i - whole] = from[i];
+    if (whole > 0) {
+      Isa::store(vectors, Isa::load(from + c.count - Isa::kLanes));
+    } else {
+      Isa::store(vectors, zero);
+      for (int64_t i = 0; i < c.count; ++i) vectors[i] = from[i];
+    }
     vectors += Isa::kLanes;
   }
 }
@@ -223,6 +241,8 @@ void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
       to += count;
       left -= count;
     }
+    const int64_t cut_off = s.count % Isa::kLanes;
+    if (cut_off != 0 && s.count > Isa::kLanes) Isa::store(to - cut_off, Isa::load(to - Isa::kLanes));
   }
 }
 
@@ -301,17 +321,18 @@ void finish(const Finish& f, const float* residual, float* y, int64_t count) noe
   }
 }
 
-#define ONNXCOMP_MINORS(Isa, G, A)                                                                   \
-  {select<Isa, G, A, 1>(),  select<Isa, G, A, 2>(),  select<Isa, G, A, 3>(),  select<Isa, G, A, 4>(),  \
-   select<Isa, G, A, 5>(),  select<Isa, G, A, 6>(),  select<Isa, G, A, 7>(),  select<Isa, G, A, 8>(),  \
-   select<Isa, G, A, 9>(),  select<Isa, G, A, 10>(), select<Isa, G, A, 11>(), select<Isa, G, A, 12>(), \
-   select<Isa, G, A, 13>(), select<Isa, G, A, 14>()}
-#define ONNXCOMP_TILES(Isa, G)                                                                         \
-  {                                                                                                    \
-    kMostVectors<Isa, G>, {                                                                            \
-      ONNXCOMP_MINORS(Isa, G, 1), ONNXCOMP_MINORS(Isa, G, 2), ONNXCOMP_MINORS(Isa, G, 3),              \
-          ONNXCOMP_MINORS(Isa, G, 4)                                                                   \
-    }                                                                                                  \
+#define ONNXCOMP_MINORS(Isa, G, A, kOutput)                                                              \
+  {select<Isa, G, A, 1, kOutput>(),  select<Isa, G, A, 2, kOutput>(),  select<Isa, G, A, 3, kOutput>(),   \
+   select<Isa, G, A, 4, kOutput>(),  select<Isa, G, A, 5, kOutput>(),  select<Isa, G, A, 6, kOutput>(),   \
+   select<Isa, G, A, 7, kOutput>(),  select<Isa, G, A, 8, kOutput>(),  select<Isa, G, A, 9, kOutput>(),   \
+   select<Isa, G, A, 10, kOutput>(), select<Isa, G, A, 11, kOutput>(), select<Isa, G, A, 12, kOutput>(), \
+   select<Isa, G, A, 13, kOutput>(), select<Isa, G, A, 14, kOutput>()}
+#define ONNXCOMP_TILES(Isa, G)                                                               \
+  {                                                                                          \
+    kMostVectors<Isa, G>,                                                                    \
+        {ONNXCOMP_MINORS(Isa, G, 1, false), ONNXCOMP_MINORS(Isa, G, 2, false),               \
+         ONNXCOMP_MINORS(Isa, G, 3, false), ONNXCOMP_MINORS(Isa, G, 4, false)},              \
+        ONNXCOMP_MINORS(Isa, G, 1, true)                                                     \
   }
 
 }  // namespace
