@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
 from onnxcomp.errors import ModelError
-from onnxcomp.formats import sparse_conv, sparse_gemm, sparse_weight
+from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm, sparse_weight
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.model import Model
 from onnxcomp.structure import structure_of
@@ -69,6 +69,8 @@ def totals_of(model: Model, layers: Iterable[Layer]) -> Totals:
 def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
     if node.domain == DOMAIN and (node.op in sparse_conv.EPILOGUES or node.op in sparse_gemm.FORMS):
         return _sparse(model, node, shapes)
+    if node.domain == DOMAIN and node.op in basis_conv.EPILOGUES:
+        return _basis(model, node, shapes)
     if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]
@@ -116,6 +118,28 @@ def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) ->
     )
 
 
+def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
+    outputs, channels, count = _sizes(node, "coefficients_shape", 3)
+    stored = [model.constant(tensor) for tensor in node.inputs[1:4]]
+    nonzero = sum(stored[i].size for i in (0, 2) if stored[i] is not None)
+    x, y = (shapes.get(tensor.name) for tensor in (node.inputs[0], node.outputs[0]))
+    kernel = stored[0].shape[1:] if stored[0] is not None else ()
+    done = None
+    if x is not None and y is not None and stored[0] is not None and stored[2] is not None:
+        done = y[0] * prod(y[2:]) * (x[1] * stored[0].size + stored[2].size)
+    return Layer(
+        label(node),
+        node.outputs[0].name,
+        node.op,
+        (outputs, channels, *kernel),
+        done,
+        nonzero,
+        nonzero,
+        sum(value.nbytes for value in stored if value is not None),
+        f"{count} bases",
+    )
+
+
 def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     shape = _weight_shape(decoder)
     stored = [model.constant(tensor) for tensor in decoder.inputs]
@@ -126,10 +150,19 @@ def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str,
 
 
 def _weight_shape(node: gs.Node) -> tuple[int, ...]:
-    shape = node.attrs.get("weight_shape")
-    if not isinstance(shape, list | tuple) or not all(isinstance(d, int) for d in shape):
-        raise ModelError(f"node '{label(node)}' ({node.op}) has no list of sizes 'weight_shape'; the file is damaged")
-    return tuple(shape)
+    return _sizes(node, "weight_shape")
+
+
+def _sizes(node: gs.Node, name: str, count: int | None = None) -> tuple[int, ...]:
+    """The attribute `name`. Raises ModelError where it is no list of sizes, or not of `count`."""
+    sizes = node.attrs.get(name)
+    if (
+        not isinstance(sizes, list | tuple)
+        or not all(isinstance(size, int) for size in sizes)
+        or (count is not None and len(sizes) != count)
+    ):
+        raise ModelError(f"node '{label(node)}' ({node.op}) has no list of sizes '{name}'; the file is damaged")
+    return tuple(sizes)
 
 
 def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:

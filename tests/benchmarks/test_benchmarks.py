@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures import caffenet, factored, layers, networks, single_conv
+from figures import basis, caffenet, factored, layers, networks, single_conv
 from figures.effort import QUICK, Request
 from figures.networks import Network
 from figures.single_conv import ConvLayer
@@ -35,6 +35,15 @@ def test_layers() -> None:
     for key in ("speedup", "node_speedup"):
         assert mean[key] == pytest.approx((small[key] * grouped[key]) ** 0.5)  # type: ignore[operator]
     assert all(0 < row["rel_l2"] < 1e-5 for row in (small, grouped))  # type: ignore[operator]
+
+
+def test_basis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basis, "BASES", (3,))
+    (figure,) = basis.measure(SMALL, TINY)
+    assert figure.faults == ()
+    assert "3 bases, 90.0% zero coefficients" in figure.title
+    assert [row["layer"] for row in figure.rows] == ["small", "grouped", "geometric mean"]
+    assert all(0 < row["rel_l2"] < 1e-5 for row in figure.rows[:2])  # type: ignore[operator]
 
 
 def test_a_wrong_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

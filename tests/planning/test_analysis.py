@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import NodeProto, helper
@@ -14,6 +15,8 @@ from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_manager import PassManager
 from tests.end_to_end.small import ALWAYS, assert_refused, onnxcomp, save_network
+from tests.runtime.basis_models import basis_case, basis_model
+from tests.runtime.sparse_models import random_case
 
 
 def test_layers_and_totals(tmp_path: Path) -> None:
@@ -35,6 +38,17 @@ def test_layers_and_totals(tmp_path: Path) -> None:
     ]
     assert [layer.shape for layer in after] == [layer.shape for layer in layers]
     assert all(now.size_bytes <= was.size_bytes for now, was in zip(after, layers, strict=True))
+
+
+def test_a_basis_conv_does_its_maps_and_its_nonzeros() -> None:
+    case = basis_case(random_case((8, 6, 3, 3), (2, 6, 14, 12), pads=[1, 1, 1, 1]), 2)
+    proto = basis_model(case)
+    (layer,) = layers_of(Model.from_proto(proto), {"X": (2, 6, 14, 12), "Y": (2, 8, 14, 12)})
+    nonzero = np.count_nonzero(case.coefficients)
+    assert (layer.shape, layer.structure) == ((8, 6, 3, 3), "2 bases")
+    assert layer.parameters == nonzero + 2 * 9
+    assert layer.macs == 2 * 14 * 12 * (6 * 2 * 9 + nonzero)
+    assert layers_of(Model.from_proto(proto), {})[0].macs is None
 
 
 def without_shape(node: NodeProto) -> None:

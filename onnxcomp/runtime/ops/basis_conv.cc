@@ -82,7 +82,7 @@ void BasisConv::run(OrtKernelContext* context) const {
   const ConvCall call = ConvCall::read(api_, context, conv_, kBias, residual);
   if (call.empty) return;
   const auto plan = plan_.get(call.shape, [&] { return basis_conv::make_plan(kernel_, call.shape, weight_); });
-  const basis_conv::Maps maps(basis_kernel_, call.shape, weight_, *plan, call.tensors.x);
+  const basis_conv::Maps maps(basis_kernel_, kernel_, call.shape, weight_, *plan, call.tensors.x);
   const sparse_conv::ConvShape shape = basis_conv::shape_of_maps(call.shape, weight_.bases);
   const sparse_conv::Run run(kernel_, weight_.coefficients, shape, plan->pointwise, finish_, call.tensors,
                              threads_.expected(), &maps);

@@ -37,6 +37,7 @@ void combine_chunk(const Combine& c, int64_t first, int64_t vector, const float*
   using Vector = typename Isa::Vector;
   constexpr int L = Isa::kLanes;
   const int64_t map = c.vectors * L;  // floats
+  const int64_t overlap = vector + B == c.vectors ? c.overlap : 0;
   input += vector * L;
   maps += first * map + vector * L;
   for (int64_t channel = 0; channel < c.channels; ++channel, input += c.stride, maps += c.bases * map) {
@@ -51,11 +52,12 @@ void combine_chunk(const Combine& c, int64_t first, int64_t vector, const float*
       for (int d = 0; d < D; ++d) weight[d] = base[d] - Vector{};
 #pragma GCC unroll 8
       for (int b = 0; b < B; ++b) {
+        const float* pixels = from + b * L - (b == B - 1 ? overlap : 0);
         Vector x;
         if constexpr (kMasked) {
-          x = Isa::load_masked(from + b * L, mask[b * c.taps + tap]);
+          x = Isa::load_masked(pixels, mask[b * c.taps + tap]);
         } else {
-          __builtin_memcpy(&x, from + b * L, sizeof x);
+          __builtin_memcpy(&x, pixels, sizeof x);
         }
 #pragma GCC unroll 8
         for (int d = 0; d < D; ++d) sum[d][b] = weight[d] * x + sum[d][b];

@@ -34,7 +34,10 @@ float* read_row(const float* row, const Reach& x, int64_t stride, int64_t first,
 }  // namespace
 
 int64_t Maps::scratch_floats() const {
-  return plan_.mask.empty() ? shape_.weight.taps * plan_.pointwise.channel_vectors * kernel_.lanes : 0;
+  if (plan_.in_place()) return 0;
+  if (plan_.mask.empty()) return shape_.weight.taps * plan_.pointwise.channel_vectors * kernel_.lanes;
+  // Whole vectors are stored, and read from the tile's last pixels on.
+  return static_cast<int64_t>(plan_.phase.size()) * plan_.phase_rows * shape_.x.output + 2 * kernel_.lanes;
 }
 
 void Maps::make(const MapPart& part, float* scratch, float* vectors) const noexcept {
@@ -43,17 +46,49 @@ void Maps::make(const MapPart& part, float* scratch, float* vectors) const noexc
   const int64_t channels = part.count / weight_.bases;
   const int64_t first = (part.image * w.groups + part.group) * w.channels + part.first / weight_.bases;
   const float* x = x_ + first * plane;
-  Combine c{channels, plane, part.vectors, weight_.bases, w.taps, weight_.base.data(), plan_.offset.data(), nullptr};
-  if (!plan_.mask.empty()) {
-    c.mask = plan_.mask.data() + part.pixel / kernel_.lanes * w.taps;
-    return kernel_.combine(c, x + part.pixel, vectors);
-  }
-  c.channels = 1;
   const int64_t last = std::min(part.pixel + part.vectors * kernel_.lanes, shape_.output_plane());
+  const int64_t overlap = part.vectors > 1 ? part.pixel + part.vectors * kernel_.lanes - last : 0;
+  Combine c{channels, plane, part.vectors, overlap, weight_.bases, w.taps, weight_.base.data(), plan_.offset.data(),
+            nullptr};
+  if (!plan_.mask.empty()) c.mask = plan_.mask.data() + part.pixel / kernel_.lanes * w.taps;
+  if (plan_.in_place()) return kernel_.combine(c, x + part.pixel, vectors);
+  c.channels = 1;
   for (int64_t channel = 0; channel < channels; ++channel) {
-    bring_together(x + channel * plane, part.pixel, last, scratch);
-    kernel_.combine(c, scratch, vectors + channel * weight_.bases * part.vectors * kernel_.lanes);
+    float* maps = vectors + channel * weight_.bases * part.vectors * kernel_.lanes;
+    if (plan_.phase.empty()) {
+      bring_together(x + channel * plane, part.pixel, last, scratch);
+      kernel_.combine(c, scratch, maps);
+    } else {
+      take_phases(x + channel * plane, part.pixel, scratch);
+      kernel_.combine(c, scratch + part.pixel % shape_.x.output, maps);
+    }
   }
+}
+
+void Maps::take_phases(const float* channel, int64_t first, float* phases) const noexcept {
+  const int64_t width = shape_.x.output;
+  const int64_t stride = shape_.y.stride;
+  const int64_t origin = first / width + plan_.first_row;
+  const int64_t rows = plan_.phase_rows;
+  for (const Phase& phase : plan_.phase) {
+    const int64_t begin = std::max<int64_t>(origin, 0);
+    const int64_t end = std::min(origin + rows, (shape_.y.input - phase.row + stride - 1) / stride);
+    const float* from = channel + (begin * stride + phase.row) * shape_.x.input + phase.column;
+    take_rows(from, end - begin, phases + (begin - origin) * width);
+    phases += rows * width;
+  }
+}
+
+void Maps::take_rows(const float* from, int64_t rows, float* to) const noexcept {
+  const int64_t width = shape_.x.output;
+  const int64_t row = shape_.y.stride * shape_.x.input;
+  const int64_t pixels = rows * width;
+  // Whole vectors, then what does not fill one: at the end of several it would not stay in its place.
+  const int64_t whole = pixels / kernel_.lanes * kernel_.lanes;
+  if (whole > 0) pointwise_.subsample({1, 0, row, shape_.x.stride, width, 0, whole, 0}, from, to);
+  if (pixels > whole)
+    pointwise_.subsample({1, 0, row, shape_.x.stride, width, whole % width, pixels - whole, 0},
+                         from + whole / width * row, to + whole);
 }
 
 void Maps::bring_together(const float* channel, int64_t first, int64_t last, float* taps) const noexcept {

@@ -73,7 +73,7 @@ struct Prepared {
         weight(pack_weight(pointwise, expected, {p.bases, data.base.data(), stored.bitmap()})),
         shape_of_maps(basis_conv::shape_of_maps(p.conv.shape, p.bases)),
         plan(make_plan(pointwise, p.conv.shape, weight)),
-        maps(kernel, p.conv.shape, weight, plan, data.conv.tensors.x) {}
+        maps(kernel, pointwise, p.conv.shape, weight, plan, data.conv.tensors.x) {}
 
   testing::PackedWeight stored;
   Weight weight;

@@ -84,8 +84,7 @@ bool Run::run_tiles(int64_t task) const noexcept {
   const int64_t source_floats = source_ != nullptr ? source_->scratch_floats() : 0;
 
   Workspace workspace(Workspace::piece<float>(input_floats) + Workspace::piece<float>(source_floats) +
-                      Workspace::piece<float>(partial_floats) +
-                      Workspace::piece<float>(kRowsAtOnce * row_floats) +
+                      Workspace::piece<float>(partial_floats) + Workspace::piece<float>(kRowsAtOnce * row_floats) +
                       Placement::workspace_bytes(kernel_, plan_));
   if (!workspace.ok()) return false;
   Scratch scratch{};
