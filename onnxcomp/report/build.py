@@ -144,7 +144,7 @@ def _layer(
 
 
 def _weight_of(candidate: Candidate) -> tuple[bool, int]:
-    """Which of several rewrites of a layer is named: one chosen by its time or changing weights, then by bytes saved."""
+    """Which of several rewrites of a layer is named: one chosen by time or changing weights, then by bytes saved."""
     before, after = candidate.size_bytes
     return candidate.timing is not None or candidate.error > 0, before - after
 
