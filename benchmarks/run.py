@@ -19,6 +19,7 @@ from figures import accuracy, auto, basis, caffenet, factored, layers, networks
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
+from figures.plot import draw
 from onnxcomp.cost.host import host
 from onnxcomp.errors import OnnxcompError
 from zoo.command import pattern
@@ -39,14 +40,17 @@ _PIPED_WIDTH = 160  # columns, where nobody's terminal sets them
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit status."""
     options = _parser().parse_args(arguments)
-    if options.json and not options.json.parent.is_dir():  # before minutes of measuring, not after
-        return _fail(f"{options.json}: No such file or directory")
+    for folder in (options.json and options.json.parent, options.plots):  # before minutes of measuring, not after
+        if folder and not folder.is_dir():
+            return _fail(f"{folder}: No such file or directory")
     console = _console()
     figures = []
     try:
         for figure in _measured(options):
             figures.append(figure)
             _print(figure, console)
+            if options.plots and figure.axes:
+                draw(figure, figure.axes, options.plots / f"{figure.name}.svg")
         machine = host(max(options.threads))
         console.print(Text(f"{machine.cpu}, {machine.isa}, ONNX Runtime {machine.onnxruntime}"))
         if options.json:
@@ -92,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--structure", type=pattern, default="unstructured", help="of the zeros: unstructured, 4x1, 16x1, n:16"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds, small images: to see that everything works")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw the figures that have a plot, as SVG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     return parser
 

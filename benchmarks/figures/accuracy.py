@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import onnxcomp
 from figures.effort import Request
-from figures.figure import Column, Figure, Row
+from figures.figure import Axes, Column, Figure, Row
 from onnxcomp.errors import UsageError
 from onnxcomp.runtime.session import session
 
@@ -38,6 +38,7 @@ WHAT = (
     "same, with the outputs' means kept; whitened, the SVD in the norm of the layer's input; layers, alternating least "
     "squares in that norm; network, the same on what the data becomes in the layers before, towards the dense outputs"
 )
+AXES = Axes(("parameters", "share of the parameters"), ("lost", "points of top-1 lost"), "fit", "method", y_most=30)
 FITS = {
     "weights": None,
     "+ bias": "solver=svd,sequential=false",
@@ -85,7 +86,8 @@ def _figure(subject: Subject, evalpack: ModuleType, request: Request) -> Figure:
             for fit, options in FITS.items():
                 rows.append(_row(model, data, images, before, method, fit, options, request.threads[0]))
     notes = (f"dense: {_words(before, images)}", WHAT)
-    return Figure("accuracy", f"accuracy of {subject.name}, no training", COLUMNS, tuple(rows), notes)
+    title = f"accuracy of {subject.name}, no training"
+    return Figure(f"accuracy_{subject.name}", title, COLUMNS, tuple(rows), notes, axes=AXES)
 
 
 def _words(before: dict[str, NDArray[Any]], images: "Images") -> str:

@@ -28,6 +28,17 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Axes:
+    """Keys of the rows, with words for them: what lies along x and y, what makes a line, and what names a point."""
+
+    x: tuple[str, str]
+    y: tuple[str, str]
+    series: str
+    point: str
+    y_most: float | None = None  # what lies above is cut off
+
+
+@dataclass(frozen=True)
 class Figure:
     """`rows` has what was measured, `faults` a line for each answer that is not ONNX Runtime's."""
 
@@ -37,6 +48,7 @@ class Figure:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    axes: Axes | None = None  # of its plot, where it has one
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""

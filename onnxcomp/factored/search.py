@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.prediction import dense_cost, kronecker_cost
 from onnxcomp.factored.target import Target
+from onnxcomp.numerics import als
 from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
+from onnxcomp.numerics.moments import Array
 from onnxcomp.numerics.spectrum import tail_energies
 
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed
@@ -48,6 +50,7 @@ class Search:
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
     max_macs: float | None = None  # multiply-adds at most, as a share of the dense Conv's
+    moments: Sequence[Array] | None = None  # of each group's input: errors are then about those of the output
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
         """Of shapes and ranks `known` to be exact those that have a form and are cheap enough, cheapest first."""
@@ -95,8 +98,13 @@ class Search:
         return kronecker_cost(self.target, shape, rank, self.pixels) / dense if dense else inf
 
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
-        """The relative L2 error of the weight in 0, 1, ... terms a group."""
-        tails = np.sum([tail_energies(unfold(weight, shape)) for weight in self.groups], axis=0)
+        """The relative L2 error of the weight, or about that of the output, in 0, 1, ... terms a group."""
+        if self.moments is None:
+            unfolded = [unfold(weight, shape) for weight in self.groups]
+        else:
+            pairs = zip(self.groups, self.moments, strict=True)
+            unfolded = [als.Problem.of(weight, shape, moment).white()[0] for weight, moment in pairs]
+        tails = np.sum([tail_energies(matrix) for matrix in unfolded], axis=0)
         errors: NDArray[np.float64] = np.sqrt(tails / tails[0])
         return errors
 

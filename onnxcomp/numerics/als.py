@@ -99,13 +99,19 @@ class Problem:
                 total += groups * gram_macs(outer, rank, rows_, inner) + (rank * outer) ** 3 // 3
         return total
 
-    def whitened(self, rank: int) -> Factors:
-        """The best terms if S were the Kronecker product of its partial traces."""
+    def white(self) -> tuple[Array, Array, Array]:
+        """The unfolded weight, whitened as if S were the Kronecker product of its partial traces; their factors L."""
         (m, n), (_, p, q, _, _) = self.weight.shape, self.moment.shape
         Lp = factor(np.einsum("gpqrq->pr", self.moment))
         Lq = factor(np.einsum("gpqps->qs", self.moment))
         white = Lp.T @ (self.weight.reshape(m * n // q, q) @ Lq).reshape(-1, p, n)
-        left, right = truncated_svd(white.reshape(m, n), rank)
+        return white.reshape(m, n), Lp, Lq
+
+    def whitened(self, rank: int) -> Factors:
+        """The best terms if S were the Kronecker product of its partial traces."""
+        p, q = self.moment.shape[1:3]
+        white, Lp, Lq = self.white()
+        left, right = truncated_svd(white, rank)
         a = solve_triangular(Lp, left.T.reshape(-1, p).T, lower=True, trans=1).T
         b = solve_triangular(Lq, right.reshape(-1, q).T, lower=True, trans=1).T
         return Factors(a.reshape(rank, *self.shape.a), b.reshape(rank, *self.shape.b))

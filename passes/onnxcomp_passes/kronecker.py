@@ -106,16 +106,25 @@ class Kronecker(FactoringPass):
         target = site.target(context.model)
         share = _SHARE if self._measuring and only is None else inf
         search = Search(target, site.groups, pixels, share, only, self.options.max_macs)
-        choices = context.once(self._key(site, pixels), lambda: self._choices(site, search))
+        key = self._key(site, pixels, on_data=context.layerwise is not None)
+        choices = context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
         if isinstance(choices, str):
             yield Declined(site.name, choices)
         else:
             yield from self._candidates(site, target, choices, context)
 
-    def _key(self, site: FactorSite, pixels: tuple[int, ...]) -> str:
+    def _key(self, site: FactorSite, pixels: tuple[int, ...], *, on_data: bool) -> str:
         """Tells searches of different results apart."""
         content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
-        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels}"
+        where = site.key if on_data else ""
+        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels} {where}"
+
+    def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
+        """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
+        if context.layerwise is None or not self._closest or self.options.solver == "svd":
+            return search
+        moment = context.layerwise.problem(site.key, sequential=False).moment
+        return replace(search, moments=list(moment) if moment.ndim == 3 else [moment])
 
     @property
     def _measuring(self) -> bool:
