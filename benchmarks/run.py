@@ -40,9 +40,9 @@ _PIPED_WIDTH = 160  # columns, where nobody's terminal sets them
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit status."""
     options = _parser().parse_args(arguments)
-    for folder in (options.json and options.json.parent, options.plots):  # before minutes of measuring, not after
-        if folder and not folder.is_dir():
-            return _fail(f"{folder}: No such file or directory")
+    for given, folder in ((options.json, options.json and options.json.parent), (options.plots, options.plots)):
+        if folder and not folder.is_dir():  # before minutes of measuring, not after
+            return _fail(f"{given}: No such file or directory")
     console = _console()
     figures = []
     try:
