@@ -2,13 +2,13 @@
 
     Conv(W1, b1) -> ... -> Conv(W2, b2)      becomes      Conv(W1[K], b1[K]) -> ... -> Conv(W2[:, K], b2')
 
-K are the channels that stay. One goes where no weight after it reads it, and where it is constant (its filter is all
+K are the channels that stay. One goes where no weight after it reads it; also where it is constant (its filter is all
 zeros) and what reads it can take it into its bias: b2'_o = b2_o + sum of W2_oi over the kernel times the constant x_i.
 With zero padding that would be wrong along the border: there only constants that are zero go, such as a bias of zero
 or less before a Relu. Found for the whole network at once, to a fixpoint, through activations, arithmetic, BatchNorm,
-pooling, Pad, Resize, Concat, Flatten and Reshape, residual Adds (what both sides can do without), grouped and depthwise
-Convs (groups as a whole, or the same number of outputs of each), down to fully connected layers. (Li et al., PENNI,
-ICML 2020, section 3.3, "model shrinkage".)
+pooling, Pad, Slice, Resize, Concat, Flatten and Reshape, residual Adds (what both sides can do without), grouped and
+depthwise Convs (groups as a whole, or equally many channels of each), down to fully connected layers. (The shrinkage of
+Li et al., PENNI, ICML 2020.)
 
 Exact: removed products are zeros, or move into a bias. Never touches inputs and outputs of the model, tensors that If,
 Loop or Scan bodies read, weights that are shared, computed or hold NaN or Inf; never leaves a layer without channels.
