@@ -120,22 +120,21 @@ def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) ->
 
 def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     outputs, channels, count = _sizes(node, "coefficients_shape", 3)
-    stored = [model.constant(tensor) for tensor in node.inputs[1:4]]
-    nonzero = sum(stored[i].size for i in (0, 2) if stored[i] is not None)
+    weights = [value for tensor in node.inputs[1:4] if (value := model.constant(tensor)) is not None]
+    if len(weights) != 3:
+        raise ModelError(f"node '{label(node)}' ({node.op}) has weights that are no constants; the file is damaged")
+    bases, mask, values = weights
     x, y = (shapes.get(tensor.name) for tensor in (node.inputs[0], node.outputs[0]))
-    kernel = stored[0].shape[1:] if stored[0] is not None else ()
-    done = None
-    if x is not None and y is not None and stored[0] is not None and stored[2] is not None:
-        done = y[0] * prod(y[2:]) * (x[1] * stored[0].size + stored[2].size)
+    nonzero = bases.size + values.size
     return Layer(
         label(node),
         node.outputs[0].name,
         node.op,
-        (outputs, channels, *kernel),
-        done,
+        (outputs, channels, *bases.shape[1:]),
+        None if x is None or y is None else y[0] * prod(y[2:]) * (x[1] * bases.size + values.size),
         nonzero,
         nonzero,
-        sum(value.nbytes for value in stored if value is not None),
+        bases.nbytes + mask.nbytes + values.nbytes,
         f"{count} bases",
     )
 
