@@ -56,7 +56,7 @@ class Subject:
     methods: tuple[str, ...]
 
 
-_KRONECKER = tuple(f"kronecker{{compression={c},max_macs=1" for c in (2, 3, 5))
+_KRONECKER = tuple(f"kronecker{{compression={c}" for c in (2, 3, 5))
 _RESNET = ("penni{d=5", "penni{d=5,sparsity=0.5", "penni{d=4", "penni{d=3", "penni{d=2", *_KRONECKER)
 SUBJECTS = (
     Subject("resnet20_cifar10_folded", _RESNET),

@@ -49,7 +49,7 @@ class Search:
     pixels: tuple[int, ...]  # of the input's map
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
-    max_macs: float | None = None  # multiply-adds at most, as a share of the dense Conv's
+    max_macs: float = inf  # multiply-adds at most, as a share of the dense Conv's
     moments: Sequence[Array] | None = None  # of each group's input: errors are then about those of the output
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
@@ -120,8 +120,7 @@ class Search:
             if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
                 continue
             limit = min(shape.rank_max, (size - 1) // shape.parameters(1))
-            if self.max_macs is not None:
-                limit = min(limit, int(self.max_macs * size / shape.macs(1)))
+            limit = int(min(limit, self.max_macs * size / shape.macs(1)))
             most = self._most(shape, limit)
             if most:
                 yield shape, most

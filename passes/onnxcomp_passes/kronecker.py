@@ -64,7 +64,7 @@ class KroneckerOptions(FactoringOptions):
 
     compression: float | None = Field(None, gt=1, description="how many times fewer parameters a layer must have")
     rank: int | None = Field(None, ge=1, description="R, the number of products")
-    max_macs: float | None = Field(None, gt=0, description="multiply-adds a layer may take, of the dense layer's")
+    max_macs: float = Field(1.0, gt=0, description="multiply-adds a layer may take, as a share of the dense layer's")
     shape: str | None = Field(
         None, pattern=r"^\d+x\d+(x\d+){1,2}$", description="of A: F1xC1xh1xw1 (F1xC1xw1 in one dimension)"
     )

@@ -16,7 +16,10 @@
 namespace onnxcomp {
 namespace {
 
-enum Input : size_t { kBases = 1, kMask = 2, kBias = 4, kResidual = 5 };
+constexpr size_t kBases = 1;  // indices of inputs
+constexpr size_t kMask = 2;
+constexpr size_t kBias = 4;
+constexpr size_t kResidual = 5;
 
 constexpr int64_t kMostBases = int64_t{1} << 16;  // the maps of one channel have 16-bit indices
 

@@ -72,7 +72,8 @@ void SparseConv::compute(OrtKernelContext* context) const {
 }
 
 void SparseConv::run(OrtKernelContext* context) const {
-  const auto call = ConvCall::read(api_, context, conv_, kBias, form_.residual ? std::optional(kResidual) : std::nullopt);
+  const auto residual = form_.residual ? std::optional<size_t>(kResidual) : std::nullopt;
+  const ConvCall call = ConvCall::read(api_, context, conv_, kBias, residual);
   if (call.empty) return;
   const ConvShape& shape = call.shape;
   const auto prepared = plan_.get(shape, [&] { return make_plan(shape); });

@@ -55,14 +55,24 @@ double median_us(Work work) {
   return times[times.size() / 2];
 }
 
+// The largest error relative to what rounding is proportional to.
+double worst_error(const Problem& p, const Data& data) {
+  const sparse_conv::Reference expected = data.expected(p);
+  double worst = 0;
+  for (size_t i = 0; i < expected.y.size(); ++i)
+    worst = std::max(worst, std::abs(data.conv.tensors.y[i] - expected.y[i]) / expected.magnitude[i]);
+  return worst;
+}
+
 // All maps of all tiles and nothing else.
 void make_maps(const Prepared& prepared, int64_t lanes, float* scratch, float* vectors) {
   const sparse_conv::Plan& plan = prepared.plan.pointwise;
   const int64_t maps = prepared.shape_of_maps.weight.channels;
   for (int64_t tile = 0; tile < plan.x.parts; ++tile) {
     for (int64_t first = 0; first < maps; first += plan.block)
-      prepared.maps.make({0, 0, first, std::min(plan.block, maps - first), plan.x.begin(tile) * lanes, plan.x.size(tile)},
-                         scratch, vectors);
+      prepared.maps.make(
+          {0, 0, first, std::min(plan.block, maps - first), plan.x.begin(tile) * lanes, plan.x.size(tile)}, scratch,
+          vectors);
   }
 }
 
@@ -70,7 +80,8 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& pointwise, const Cho
   for (const Layer& layer : layers()) {
     if ((std::string(kernel.name) + " " + layer.name).find(choice.layer) == std::string::npos) continue;
     std::mt19937 random(1);
-    const Problem p{{layer.shape, choice.density, false, {sparse_conv::Activation::relu, 0, INFINITY, 0}}, choice.bases};
+    const sparse_conv::Finish relu = {sparse_conv::Activation::relu, 0, INFINITY, 0};
+    const Problem p{{layer.shape, choice.density, false, relu}, choice.bases};
     const Data data(p, random);
     const Prepared prepared(kernel, pointwise, p, data, p.conv.shape);
     const sparse_conv::Run run(pointwise, prepared.weight.coefficients, prepared.shape_of_maps, prepared.plan.pointwise,
@@ -86,9 +97,10 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& pointwise, const Cho
     const double maps_us =
         median_us([&] { make_maps(prepared, kernel.lanes, scratch.data(), vectors.data()); });
     const double dense_gflop = 2e-9 * data.conv.weight.size() * p.conv.shape.output_plane();
-    std::printf("%-9s %-15s d %d %3.0f %% zeros %8.1f us, %4.1f %% of them maps, %6.0f dense GFLOP/s, tile %d, block %d\n",
-                kernel.name, layer.name, static_cast<int>(choice.bases), 100 * (1 - choice.density), us,
-                100 * maps_us / us, dense_gflop / us * 1e6, static_cast<int>(plan.channel_vectors),
+    std::printf("%-9s %-15s d %d %3.0f %% zeros %8.1f us, %4.1f %% of them maps, %6.0f dense GFLOP/s, ", kernel.name,
+                layer.name, static_cast<int>(choice.bases), 100 * (1 - choice.density), us, 100 * maps_us / us,
+                dense_gflop / us * 1e6);
+    std::printf("error %.1g, tile %d, block %d\n", worst_error(p, data), static_cast<int>(plan.channel_vectors),
                 static_cast<int>(plan.block));
   }
 }

@@ -22,8 +22,8 @@ constexpr int vectors_for(int bases) {
   return fitting < kMostVectors ? fitting : kMostVectors;
 }
 
-// What is a plane away from what came before is not found by hardware prefetchers. Rows far apart are left to them: most
-// of what lies between is not wanted.
+// What is a plane away from what came before is not found by hardware prefetchers. Rows far apart are left to them:
+// most of what lies between is not wanted.
 inline __attribute__((always_inline)) void fetch(const float* from, int64_t floats) {
   constexpr int64_t kLine = 16;
   constexpr int64_t kMostLines = 64;

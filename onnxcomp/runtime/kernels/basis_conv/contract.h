@@ -11,9 +11,10 @@ namespace onnxcomp::basis_conv {
 
 // For every channel c, basis b and vector v of L successive pixels, lane l:
 //
-//   maps[c][b][v][l] = sum over taps t of base[t][b] * (bit l of mask[v][t] ? input[c * stride + offset[t] + p(v) + l] : 0)
+//   maps[c][b][v][l] = sum over taps t of base[t][b] * x,
+//   x = input[c * stride + offset[t] + p(v) + l] where bit l of mask[v][t] is set, otherwise 0
 //
-// where vector v begins at pixel p(v) = v * L, the last one `overlap` pixels earlier: where several vectors end a plane, it
+// Vector v begins at pixel p(v) = v * L, the last one `overlap` pixels earlier: where several vectors end a plane, it
 // ends with the plane.
 //
 // What is masked is not read. `maps` is aligned to 4L bytes; the input may have any alignment.

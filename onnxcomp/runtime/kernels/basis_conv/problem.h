@@ -37,14 +37,17 @@ inline std::vector<float> absolute(const float* values, int64_t count) {
 
 struct Data {
   Data(const Problem& p, std::mt19937& random)
-      : coefficients(testing::sparse_normal(random, p.conv.shape.output_channels() * p.conv.shape.weight.channels * p.bases,
-                                            p.conv.density)),
+      : coefficients(testing::sparse_normal(random, count_of_coefficients(p), p.conv.density)),
         base(testing::normal(random, p.bases * p.conv.shape.weight.taps)),
         conv(p.conv, random) {
     conv.weight = combined(p.conv.shape.weight, p.bases, coefficients, base);
   }
 
-  // By definition, from the combined weight. Errors are proportional to what the sum of all |coefficient * base * x| is.
+  static int64_t count_of_coefficients(const Problem& p) {
+    return p.conv.shape.output_channels() * p.conv.shape.weight.channels * p.bases;
+  }
+
+  // By definition, from the combined weight. Errors are proportional to the sum of all |coefficient * base * x|.
   sparse_conv::Reference expected(const Problem& p) const {
     const ConvShape& s = p.conv.shape;
     sparse_conv::Reference result = sparse_conv::reference(conv.weight, s, p.conv.finish, conv.tensors);
@@ -53,9 +56,8 @@ struct Data {
     const auto residual = absolute(conv.tensors.residual, p.conv.residual ? result.y.size() : 0);
     const auto weight = combined(s.weight, p.bases, absolute(coefficients.data(), coefficients.size()),
                                  absolute(base.data(), base.size()));
-    result.magnitude = sparse_conv::reference(weight, s, {sparse_conv::Activation::none, 0, 0, 0},
-                                              {x.data(), bias.data(), p.conv.residual ? residual.data() : nullptr, nullptr})
-                           .y;
+    const sparse_conv::Tensors tensors = {x.data(), bias.data(), p.conv.residual ? residual.data() : nullptr, nullptr};
+    result.magnitude = sparse_conv::reference(weight, s, {sparse_conv::Activation::none, 0, 0, 0}, tensors).y;
     return result;
   }
 

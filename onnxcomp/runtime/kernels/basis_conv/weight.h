@@ -1,6 +1,6 @@
 // A convolution whose kernels are sums of d shared ones, packed: W[o, i] = sum over b of C[o, i, b] base[b].
 //
-// So it is a sparse 1x1 convolution, whose weight is C, of maps: map i * d + b is input channel i convolved with base b.
+// So it is a sparse 1x1 convolution of maps, whose weight is C: map i * d + b is input channel i convolved with base b.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ class Source {
   virtual ~Source() = default;
   // What `make` needs for itself, aligned to a cache line.
   virtual int64_t scratch_floats() const = 0;
-  // Fills `vectors` [count][vectors][L], aligned to 4L bytes. May run in several threads at once, each with its scratch.
+  // Fills `vectors` [count][vectors][L], aligned to 4L bytes. May run in several threads at once, each with a scratch.
   // Where there is one vector only, what follows a map's last pixel may be anything.
   virtual void make(const MapPart& part, float* scratch, float* vectors) const noexcept = 0;
 };
