@@ -57,11 +57,11 @@ class Subject:
 
 
 _KRONECKER = tuple(f"kronecker{{compression={c}" for c in (2, 3, 5))
-_RESNET = ("penni{d=5", "penni{d=5,sparsity=0.5", "penni{d=4", "penni{d=3", "penni{d=2", *_KRONECKER)
+_PENNI = ("penni{d=5", "penni{d=5,sparsity=0.5", "penni{d=4", "penni{d=3", "penni{d=2")
 SUBJECTS = (
-    Subject("resnet20_cifar10_folded", _RESNET),
-    Subject("resnet32_cifar10", _RESNET),
-    Subject("squeezenet1_1_imagenet", ("penni{d=7", "penni{d=5", "penni{d=3", *_KRONECKER[:2])),
+    Subject("resnet20_cifar10_folded", (*_PENNI, *_KRONECKER)),
+    Subject("resnet32_cifar10", (_PENNI[0], _PENNI[3], *_KRONECKER[:2])),
+    Subject("squeezenet1_1_imagenet", ("penni{d=7", "penni{d=5", _KRONECKER[0])),
 )
 
 
