@@ -13,6 +13,7 @@ networks this is worth more than any other choice of method.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -25,7 +26,6 @@ from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, unique
 from onnxcomp.model import Model
 from onnxcomp.numerics.moments import Array, rows, target
-from onnxcomp.runtime.session import Feed
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
@@ -71,7 +71,7 @@ class Layerwise:
         ((_, found),) = layer_moments(
             self._current if sequential else self._original,
             [output],
-            self._data,  # type: ignore[arg-type]
+            self._data,
             reference=self._original,
             batch=_BATCH,
             seed=self._seed,
@@ -115,12 +115,12 @@ def _problem(conv: Convolution, found: Moments) -> LayerProblem:
 
 
 class _First:
-    """The first samples of a `Data`, which is all that `layer_moments` asks of one."""
+    """The first samples of a `Data`."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
 
-    def batches(self, batch: int | None = None) -> Iterator[Feed]:
+    def batches(self, batch: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
         """Feeds until SAMPLES samples were given."""
         given = 0
         for feed in self._data.batches(batch):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -12,6 +12,13 @@ from onnxcomp.calibration.scan import Scan, scan
 from onnxcomp.errors import DataError
 
 CHUNK = 32  # samples held at a time where nobody says otherwise
+
+
+class Batches(Protocol):
+    """What gives feeds, a number of samples at a time."""
+
+    def batches(self, batch: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
+        """See `Data.batches`."""
 
 
 class Data:

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxcomp.calibration.columns import Columns, ConvColumns, LinearColumns, choose
-from onnxcomp.calibration.data import Data
+from onnxcomp.calibration.data import Batches
 from onnxcomp.calibration.taps import Taps
 from onnxcomp.convolution import Convolution, is_standard, why_unknown
 from onnxcomp.errors import DataError, ModelError
@@ -44,7 +44,7 @@ class Moments:
 def layer_moments(
     model: Model,
     layers: Sequence[str],
-    data: Data,
+    data: Batches,
     *,
     reference: Model | None = None,
     max_columns: int | None = MAX_COLUMNS,
