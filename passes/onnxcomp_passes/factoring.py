@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from pydantic import Field
 
-from onnxcomp.context import Context, Timing
+from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.convolution import Convolution, is_standard, macs
+from onnxcomp.errors import DataError, ModelError
 from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.factored.geometry import Geometry, MapSize
 from onnxcomp.factored.target import Target, with_weight
@@ -90,8 +91,8 @@ class FactoringPass(Pass):
 
     def refine(self, site: Site, candidate: Candidate, context: Context) -> Candidate:
         """The same factors' sizes, fitted to the data, with the bias that keeps the outputs' means."""
-        assert isinstance(site, FactorSite) and context.layerwise is not None
-        problem = context.layerwise.problem(site.key, sequential=self.options.sequential)
+        assert isinstance(site, FactorSite)
+        problem = problem_of(site, context, sequential=self.options.sequential)
         return replace(self.fitted(site, candidate, problem, context), timing=candidate.timing)
 
     @abstractmethod
@@ -102,6 +103,15 @@ class FactoringPass(Pass):
         """Splice the candidate in; what it does not stand for stays."""
         assert isinstance(site, FactorSite) and candidate.before is not None and candidate.after is not None
         splice(graph, site.fused[: len(candidate.before.nodes)], candidate.after)
+
+
+def problem_of(site: FactorSite, context: Context, *, sequential: bool) -> LayerProblem:
+    """What the Conv's stand-in is to be near to. Raises NotRunnable where that cannot be told from the data."""
+    assert context.layerwise is not None
+    try:
+        return context.layerwise.problem(site.key, sequential=sequential)
+    except (ModelError, DataError) as error:
+        raise NotRunnable(str(error)) from error
 
 
 def factor_sites(graph: Model) -> Iterable[FactorSite | Declined]:

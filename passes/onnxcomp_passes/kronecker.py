@@ -52,6 +52,7 @@ from onnxcomp_passes.factoring import (
     as_stored,
     candidate,
     factor_sites,
+    problem_of,
     why_not_here,
 )
 
@@ -123,7 +124,7 @@ class Kronecker(FactoringPass):
         """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
         if context.layerwise is None or not self._closest or self.options.solver == "svd":
             return search
-        moment = context.layerwise.problem(site.key, sequential=False).moment
+        moment = problem_of(site, context, sequential=False).moment
         return replace(search, moments=list(moment) if moment.ndim == 3 else [moment])
 
     @property

@@ -73,3 +73,13 @@ def test_a_plan_is_repeated_on_its_data_alone(tmp_path: Path) -> None:
         np.savez(other, input=data["input"][:100])
     refused = onnxcomp("optimize", MODEL, again, "--replay", plan, "--data", other, "--goal", "size")
     assert_refused(refused, 2, "--replay", "other data")
+
+
+def test_data_that_no_layer_can_be_fitted_to_changes_none(tmp_path: Path) -> None:
+    with np.load(DATA) as data:
+        images = data["input"][:50].copy()
+    images[3] = np.inf
+    np.savez(tmp_path / "data.npz", input=images)
+    found = report(PENNI, data=tmp_path / "data.npz", min_agreement=0)
+    assert found.exit == 0 and not changed(found)
+    assert all("infinite or no number" in reason for layer in found.layers[:4] for reason in layer.reasons)
