@@ -52,6 +52,7 @@ class Context:
     timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
     findings: dict[str, Any] = field(default_factory=dict)  # of searches, by what was searched, shared likewise
     reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
+    portable: bool = False  # standard operators only
     data: Data | None = None  # the user's, to fit what approximates; None: there is none
     layerwise: Layerwise | None = None  # of the pass that runs, where there is data
 
@@ -64,6 +65,7 @@ class Context:
         seed: int = 0,
         measuring: bool = True,
         *,
+        portable: bool = False,
         fitting: bool = False,
     ) -> "Context":
         """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept.
@@ -72,7 +74,7 @@ class Context:
         """
         shapes = {name: array.shape for name, array in data.one().items()}
         profile = kept_profile(threads)
-        return cls(model, shapes, threads, seed, measuring, profile, data=data if fitting else None)
+        return cls(model, shapes, threads, seed, measuring, profile, portable=portable, data=data if fitting else None)
 
     def on(self, model: Model) -> "Context":
         """The same surroundings for `model`, as it is before a pass."""

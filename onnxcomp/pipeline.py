@@ -91,7 +91,13 @@ def optimize(
         plan.require_input(_sha256(source), source)
     data = open_for(model, source, settings)
     context = Context.on_data(
-        model, data, settings.threads, settings.seed, measuring=plan is None, fitting=settings.data is not None
+        model,
+        data,
+        settings.threads,
+        settings.seed,
+        measuring=plan is None,
+        portable=settings.portable,
+        fitting=settings.data is not None,
     )
     if plan:
         plan.require_data(data)

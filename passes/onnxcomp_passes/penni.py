@@ -99,7 +99,7 @@ class Penni(FactoringPass):
             yield Declined(site.name, f"with zeros the relative error is {error:.3g}, more than {allowed:g}")
             return
         zeros = round(float(1 - np.count_nonzero(coefficients) / coefficients.size), 4)
-        for form in self._forms(site, zeros):
+        for form in self._forms(site, zeros, portable=context.portable):
             after, count = _emit(form, site, context, coefficients, bases)
             draft = Draft(after, weight, {"d": d, "sparsity": zeros, "form": form}, count)
             measured = self.options.when == "faster" and form != "merged"
@@ -132,12 +132,12 @@ class Penni(FactoringPass):
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
-    def _forms(self, site: FactorSite, zeros: float) -> list[Form]:
+    def _forms(self, site: FactorSite, zeros: float, *, portable: bool) -> list[Form]:
         """What to try. Coefficients go first only where they then work on no more pixels and channels."""
         if self.options.form != "auto":
             return [self.options.form]
         C_out, C_in = site.convolution.weight.shape[0], site.convolution.weight.shape[1] * site.convolution.group
-        forms: list[Form] = ["fused"] if zeros >= _FEW else []
+        forms: list[Form] = ["fused"] if zeros >= _FEW and not portable else []
         if C_out <= C_in and set(site.geometry.strides) == {1}:
             forms.append("coefficient")
         forms.append("basis")

@@ -83,3 +83,10 @@ def test_data_that_no_layer_can_be_fitted_to_changes_none(tmp_path: Path) -> Non
     found = report(PENNI, data=tmp_path / "data.npz", min_agreement=0)
     assert found.exit == 0 and not changed(found)
     assert all("infinite or no number" in reason for layer in found.layers[:4] for reason in layer.reasons)
+
+
+def test_portable_factors_are_of_standard_operators(tmp_path: Path) -> None:
+    passes = "fold-batchnorm,penni{d=3,sparsity=0.5,when=always}"
+    for portable, forms in ((False, {"fused"}), (True, {"basis", "coefficient"})):
+        found = report(passes, max_error=UNBOUNDED, portable=portable)
+        assert {layer.options["form"] for layer in found.layers if layer.error} <= forms
