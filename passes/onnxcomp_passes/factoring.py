@@ -127,6 +127,8 @@ def _site(graph: Model, node: gs.Node, taken: set[int]) -> FactorSite | Declined
     name = Site((node,)).name
     convolution = Convolution.read(graph, node)
     reason = convolution if isinstance(convolution, str) else why_not_factored(convolution)
+    if reason is None and graph.stored_bytes(node.inputs[1]) is None:
+        reason = f"'{node.inputs[1].name}' is a constant expression: factors of it would be stored"
     if reason or isinstance(convolution, str):
         return Declined(name, str(reason))
     map_size = _map_size(node.inputs[0], convolution.weight.ndim)

@@ -132,7 +132,7 @@ struct Subsample {
   int64_t column;
   int64_t count;
   int64_t pitch;  // floats from one plane's vectors to the next. What follows the last pixel, up to a vector's length,
-                  // is overwritten
+                  // is overwritten; a last vector that is not full is as Copy's
 };
 using SubsampleFn = void (*)(const Subsample&, const float* from, float* vectors) noexcept;
 

@@ -55,14 +55,6 @@ void PixelPlacement::load_input(const float* planes, int64_t count, float* vecto
   const int64_t pitch = layout_->minor * kernel_.lanes;
   kernel_.subsample({count, plane, row, shape_.x.stride, width, begin_ % width, count_, pitch},
                     planes + begin_ / width * row, vectors);
-  end_with_plane(count, vectors);
-}
-
-void PixelPlacement::end_with_plane(int64_t count, float* vectors) const {
-  if (!contiguous() || overlap() == 0) return;
-  float* last = vectors + (layout_->minor - 1) * kernel_.lanes;
-  for (int64_t plane = 0; plane < count; ++plane, last += layout_->minor * kernel_.lanes)
-    std::memmove(last, last - overlap(), static_cast<size_t>(kernel_.lanes) * sizeof(float));
 }
 
 void PixelPlacement::load_output(const float* plane, float* vectors) const {

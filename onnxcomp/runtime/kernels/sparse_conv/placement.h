@@ -24,8 +24,6 @@ class PixelPlacement {
 
   // The tile's input from `count` successive planes.
   void load_input(const float* planes, int64_t count, float* vectors) const;
-  // Of `count` planes' pixels in whole vectors, the last begins as early as the tile's does.
-  void end_with_plane(int64_t count, float* vectors) const;
   void load_output(const float* plane, float* vectors) const;
   void store_output(const float* vectors, float* plane) const;
 
@@ -54,7 +52,6 @@ class LanePlacement {
   const TileLayout& layout() const { return *layout_; }
 
   void load_input(const float* planes, int64_t count, float* vectors) const;
-  void end_with_plane(int64_t, float*) const {}
   void load_output(const float* plane, float* vectors) const { kernel_.gather(output_, plane, vectors); }
   void store_output(const float* vectors, float* plane) const { kernel_.scatter(output_, vectors, plane); }
 

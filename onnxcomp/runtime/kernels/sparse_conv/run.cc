@@ -143,7 +143,6 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
         tile.load_input(channels, count, scratch.input);
       } else {
         source_->make({image, unit.group, first, count, tile.first(), layout.vectors()}, scratch.source, scratch.input);
-        tile.end_with_plane(count, scratch.input);
       }
     }
     if (more && fetch_ahead_) {

@@ -241,6 +241,8 @@ void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
       to += count;
       left -= count;
     }
+    const int64_t cut_off = s.count % Isa::kLanes;
+    if (cut_off != 0 && s.count > Isa::kLanes) Isa::store(to - cut_off, Isa::load(to - Isa::kLanes));
   }
 }
 
