@@ -9,13 +9,22 @@ from onnxcomp.report.schema import Report
 def summary(report: Report) -> str:
     """One line: "9.3 MB -> 1.1 MB, 3.1x faster on 2 threads, outputs equal to 2e-07"."""
     before, after, latency = report.input, report.output, report.latency
-    parts = [f"{size(before.bytes)} -> {size(after.bytes)}"]
+    sizes = f"{size(before.bytes)} -> {size(after.bytes)}"
     if latency.before_ms is None:
-        return f"{parts[0]}, nothing rewritten"
+        return f"{sizes}, nothing rewritten"
     pace = f"{latency.speedup:.2f}x faster" if latency.speedup >= 1.03 else "as fast as before"
-    error = max((output["rel_l2"] or 0.0 for output in report.verify["outputs"]), default=0.0)
-    equal = f"outputs equal to {error:.0e}" if error else "outputs the same"
-    return f"{parts[0]}, {pace} on {count(latency.threads, 'thread')}, {equal}"
+    return f"{sizes}, {pace} on {count(latency.threads, 'thread')}, {_outputs(report)}"
+
+
+def _outputs(report: Report) -> str:
+    """How the outputs compare: equal but for rounding, or how near, where weights have changed."""
+    outputs = report.verify["outputs"]
+    error = max((output["rel_l2"] or 0.0 for output in outputs), default=0.0)
+    if not any(layer.error for layer in report.layers):
+        return f"outputs equal to {error:.0e}" if error else "outputs the same"
+    agreement = min((o["argmax_agreement"] for o in outputs if o["argmax_agreement"] is not None), default=None)
+    same = "" if agreement is None else f", the largest of each the same for {agreement:.1%} of the inputs"
+    return f"outputs within {error:.1%}{same}"
 
 
 def size(bytes_: int) -> str:
