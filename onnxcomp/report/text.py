@@ -23,7 +23,7 @@ def _outputs(report: Report) -> str:
     if not any(layer.error for layer in report.layers):
         return f"outputs equal to {error:.0e}" if error else "outputs the same"
     agreement = min((o["argmax_agreement"] for o in outputs if o["argmax_agreement"] is not None), default=None)
-    same = "" if agreement is None else f", the largest of each the same for {agreement:.1%} of the inputs"
+    same = "" if agreement is None else f", argmax the same on {agreement:.1%}"
     return f"outputs within {error:.1%}{same}"
 
 
