@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for given, folder in ((options.json, options.json and options.json.parent), (options.plots, options.plots)):
         if folder and not folder.is_dir():  # before minutes of measuring, not after
             return _fail(f"{given}: No such file or directory")
+    if options.plots and find_spec("matplotlib") is None:
+        return _fail("--plots needs matplotlib: pip install 'onnxcomp[plots]'")
     console = _console()
     figures = []
     try:
