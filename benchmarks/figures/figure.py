@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Axes:
-    """Keys of the rows, with words for them: what lies along x and y, what makes a line, and what names a point."""
+    """Keys of the rows, with words for them: what lies along x and y, what makes a colour, and what names a point."""
 
     x: tuple[str, str]
     y: tuple[str, str]
