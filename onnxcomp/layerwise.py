@@ -25,7 +25,7 @@ from onnxcomp.convolution import Convolution
 from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, unique
 from onnxcomp.model import Model
-from onnxcomp.numerics.moments import Array, rows, target
+from onnxcomp.numerics.moments import Array, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
@@ -40,11 +40,20 @@ class LayerProblem:
     moment: Array
     mean: Array  # E[x'] (group, Q)
     output_mean: Array  # E[y] (C_out), the layer's bias included
+    output_std: Array  # of y (C_out)
 
     def bias(self, weight: NDArray[np.floating]) -> NDArray[np.float32]:
         """b' (C_out) that goes with W' = `weight`: what keeps the outputs' means."""
         mean = rows(weight, self.moment) @ self.mean.reshape(*self.moment.shape[:-1], 1)
         return (self.output_mean - mean.ravel()).astype(np.float32)
+
+    def scale(self, weight: NDArray[np.floating]) -> Array:
+        """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
+
+        A fitted W' that is far from W* gives outputs that vary too little. Layers behind it stand an error of the same
+        size better that leaves them inputs of the size they were trained on.
+        """
+        return restoring_scale(weight, self.moment, self.output_std)
 
 
 class Layerwise:
@@ -100,7 +109,7 @@ class Layerwise:
 
 
 def _problem(conv: Convolution, found: Moments) -> LayerProblem:
-    assert found.cross is not None and found.output_mean is not None, "asked for with a reference"
+    assert found.cross is not None and found.output_mean is not None and found.output_std is not None, "has a reference"
     mean = found.mean[..., None]
     moment = found.moment - mean @ mean.swapaxes(1, 2)
     cross = found.cross - found.output_mean.reshape(*found.cross.shape[:-1], 1) @ mean.swapaxes(1, 2)
@@ -111,6 +120,7 @@ def _problem(conv: Convolution, found: Moments) -> LayerProblem:
         moment[0] if single else moment,
         found.mean,
         found.output_mean + conv.bias_or_zeros.astype(np.float64),
+        found.output_std,
     )
 
 

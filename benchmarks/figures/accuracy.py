@@ -35,13 +35,15 @@ COLUMNS = (
 )
 WHAT = (
     "'parameters' and 'MACs' are shares of the dense network's. Fitted to: weights, the SVD of each; + bias, the "
-    "same, with the outputs' means kept; whitened, the SVD in the norm of the layer's input; layers, alternating least "
-    "squares in that norm; network, the same on what the data becomes in the layers before, towards the dense outputs"
+    "same, with the outputs' means kept; + statistics, their standard deviations too, one layer after the other; "
+    "whitened, the SVD in the norm of the layer's input; layers, alternating least squares in that norm; network, the "
+    "same on what the data becomes in the layers before, towards the dense outputs"
 )
 AXES = Axes(("parameters", "share of the parameters"), ("lost", "points of top-1 lost"), "fit", "method", y_most=30)
 FITS = {
     "weights": None,
     "+ bias": "solver=svd,sequential=false",
+    "+ statistics": "solver=svd,statistics=true",
     "whitened": "solver=whitened,sequential=false",
     "layers": "solver=als,sequential=false",
     "network": "solver=als",

@@ -124,5 +124,17 @@ def reconstruct(factors: Factors) -> NDArray[np.float64]:
     return fold(a.reshape(factors.rank, -1).T @ b.reshape(factors.rank, -1), shape)
 
 
+def scale_rows(factors: Factors, scale: NDArray[np.floating]) -> Factors:
+    """The terms of W' with its rows multiplied by `scale` (F), all positive, as far as rows of A and of B can be.
+
+    Row f1 F2 + f2 gets u[f1] v[f2], least squares in the logarithm: `scale` itself where F1 or F2 is 1.
+    """
+    wide = (slice(None), *[None] * 3)
+    logs = np.log(scale).reshape(factors.a.shape[1], factors.b.shape[1])
+    u = np.exp(logs.mean(axis=1))
+    v = np.exp(logs.mean(axis=0) - logs.mean())
+    return Factors(factors.a * u[wide], factors.b * v[wide])
+
+
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]

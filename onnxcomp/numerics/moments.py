@@ -46,13 +46,24 @@ def damped(moment: Array, damping: float = 0.01) -> Array:
 def output_statistics(weight: NDArray[np.floating], moment: Array, mean: Array) -> tuple[Array, Array]:
     """Mean and standard deviation (C_out) of W x, given S and E[x] (Q) or (group, Q), without running anything.
 
-    With them a stand-in W' is brought back to the statistics of W: rows scaled by std / std', and the bias raised by
-    what then is left of mean - mean'.
+    With them a stand-in W' is brought back to the statistics of W: rows scaled by std / std' (`restoring_scale`), and
+    the bias raised by what then is left of mean - mean'.
     """
     W = rows(weight, moment)
     means = (W @ mean[..., None]).ravel()
     squares = np.einsum("...oq,...oq->...o", W @ moment, W).ravel()
     return means, np.sqrt(np.maximum(squares - means**2, 0))
+
+
+def restoring_scale(weight: NDArray[np.floating], moment: Array, std: Array) -> Array:
+    """The factors (C_out) with which the rows of W' give outputs of the standard deviations `std` (C_out).
+
+    `moment` is about the mean. One for a row that is constant on the data, or is to be: no factor makes it what it
+    should be.
+    """
+    _, found = output_statistics(weight, moment, np.zeros(moment.shape[:-1]))
+    varies = (found > 0) & (std > 0)
+    return np.divide(std, found, out=np.ones_like(found), where=varies)
 
 
 def target(cross: Array, moment: Array, prior: NDArray[np.floating] | None = None, damping: float = 0.0) -> Array:

@@ -43,6 +43,9 @@ class FactoringOptions(PassOptions):
         "als", description="how factors are fitted to data: alternating least squares, one whitened SVD, or not at all"
     )
     sequential: bool = Field(True, description="fit each layer to what the data becomes in the layers before it")
+    statistics: bool = Field(
+        False, description="scale each output of a layer so that it varies on the data as it did, whatever the solver"
+    )
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
 
 

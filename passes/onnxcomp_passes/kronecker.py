@@ -148,7 +148,7 @@ class Kronecker(FactoringPass):
         made = []
         for choice in choices[: _MEASURED if self._measuring else 1]:
             factors = factors_of(site.groups, choice.shape, choice.rank)
-            weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
+            weight = weight_of(factors)
             draft = Draft(emission.kronecker(target, factors), weight, _words(choice))
             one = candidate(self.name, site, draft, context, measured=self._measuring)
             if self._closest and one.timing and one.timing.after_ms < WORTHWHILE * one.timing.before_ms:
@@ -162,7 +162,11 @@ class Kronecker(FactoringPass):
         shape, rank = self._shape(site, candidate_.options["shape"]), candidate_.options["rank"]
         assert isinstance(shape, KroneckerShape), "it was proposed"
         factors = self._fitted_factors(site.groups_of(problem.weight), problem.moment, shape, rank)
-        weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
+        weight = weight_of(factors)
+        if self.options.statistics:
+            scales = np.split(problem.scale(weight), len(factors))
+            factors = [stored(kronecker.scale_rows(one, s)) for one, s in zip(factors, scales, strict=True)]
+            weight = weight_of(factors)
         bias = problem.bias(weight)
         after = emission.kronecker(site.with_bias(bias).target(context.model), factors)
         draft = Draft(after, weight, candidate_.options, bias=bias)
@@ -226,6 +230,11 @@ def _exact(groups: Sequence[NDArray[np.floating]]) -> list[tuple[KroneckerShape,
 def factors_of(groups: Sequence[NDArray[np.floating]], shape: KroneckerShape, rank: int) -> list[Factors]:
     """The factors of each group's weight, as they are stored."""
     return [stored(kronecker.decompose(weight, shape, rank)) for weight in groups]
+
+
+def weight_of(groups: Sequence[Factors]) -> NDArray[np.float64]:
+    """W' (C_out, C_in / group, kh, kw) of the factors of each group."""
+    return np.concatenate([kronecker.reconstruct(one) for one in groups])
 
 
 def stored(factors: Factors) -> Factors:

@@ -109,6 +109,9 @@ class Penni(FactoringPass):
         """As many bases and zeros, nearest to W* in its norm."""
         d, form = candidate_.options["d"], candidate_.options["form"]
         coefficients, bases = fitted_factors(problem, d, self.options.sparsity, self.options.solver)
+        if self.options.statistics:
+            scale = problem.scale(shared_basis.reconstruct(coefficients, bases))
+            coefficients = as_stored(coefficients * scale[:, None, None])
         weight = shared_basis.reconstruct(coefficients, bases)
         bias = problem.bias(weight)
         after, count = _emit(form, site.with_bias(bias), context, coefficients, bases)

@@ -72,3 +72,20 @@ def test_layers_apart_are_as_in_the_original(network: Model, images: NDArray[np.
     apart = layers.problem("y", sequential=False)
     np.testing.assert_array_equal(apart.weight, before.weight)
     assert not layers.problem("y").moment.any()
+
+
+def test_scaled_rows_vary_as_the_original_outputs(network: Model, images: NDArray[np.float32]) -> None:
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    other = with_weight(conv(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)))
+    layers.settle(other)
+    problem = layers.problem("y")
+    weight = np.random.default_rng(3).standard_normal((5, 4, 1, 1))
+    scaled = weight * problem.scale(weight)[:, None, None, None]
+
+    inputs = other.model({"x": images.shape, "a": (40, 4, 6, 6)}, {}, 17)
+    (a,) = run(session(bytes(inputs.SerializeToString())), {"x": images})
+    columns = np.maximum(a, 0).transpose(0, 2, 3, 1).reshape(-1, 4).astype(np.float64)
+    found = columns @ scaled.reshape(5, 4).T + problem.bias(scaled)
+    wanted = output(network, images)
+    np.testing.assert_allclose(found.std(axis=0), wanted.std(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found.mean(axis=0), wanted.mean(axis=0), rtol=1e-4, atol=1e-4)

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxcomp.numerics.kronecker import Factors, KroneckerShape, decompose, fold, reconstruct, shapes_of, unfold
+from onnxcomp.numerics.kronecker import (
+    Factors,
+    KroneckerShape,
+    decompose,
+    fold,
+    reconstruct,
+    scale_rows,
+    shapes_of,
+    unfold,
+)
 
 WEIGHTS = st.sampled_from([(6, 4, 3, 3), (4, 6, 1, 1), (8, 5, 1, 3), (2, 3, 2, 2), (1, 1, 1, 1)])
 
@@ -86,3 +95,13 @@ def test_weights_that_cannot_be() -> None:
         unfold(random((4, 4, 3, 3)), KroneckerShape(2, 2, 2, 2, 1, 1, 1, 1))
     with pytest.raises(ValueError, match="infs or NaNs"):
         decompose(np.full((4, 4, 1, 1), np.nan), KroneckerShape(2, 2, 2, 2, 1, 1, 1, 1), 1)
+
+
+@given(splits(), st.integers(1, 3))
+def test_rows_are_scaled_where_factors_allow_it(shape: KroneckerShape, rank: int) -> None:
+    factors = Factors(random((rank, *shape.a), 1), random((rank, *shape.b), 2))
+    scale = np.exp(random((shape.f1, shape.f2), 3))
+    if min(shape.f1, shape.f2) > 1:
+        scale = np.outer(scale[:, 0], scale[0])
+    found = reconstruct(scale_rows(factors, scale.ravel()))
+    np.testing.assert_allclose(found, scale.reshape(-1, 1, 1, 1) * reconstruct(factors), rtol=1e-9, atol=1e-12)

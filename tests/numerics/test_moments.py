@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from onnxcomp.numerics.moments import damped, energy, factor, output_statistics, target, weighted_error
+from onnxcomp.numerics.moments import (
+    damped,
+    energy,
+    factor,
+    output_statistics,
+    restoring_scale,
+    target,
+    weighted_error,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -71,3 +79,16 @@ def test_statistics_of_an_output_nobody_computed() -> None:
     mean, std = output_statistics(weight, x @ x.swapaxes(1, 2) / 500, x.mean(axis=2))
     np.testing.assert_allclose(mean, y.mean(axis=1))
     np.testing.assert_allclose(std, y.std(axis=1))
+
+
+def test_scaled_rows_vary_as_asked_where_any_factor_can_make_them() -> None:
+    x = RNG.standard_normal((2, 8, 500))
+    x -= x.mean(axis=2, keepdims=True)
+    weight = RNG.standard_normal((6, 4, 2))
+    weight[4] = 0
+    std = np.array([1, 2, 3, 0, 5, 6.0])
+    scale = restoring_scale(weight, x @ x.swapaxes(1, 2) / 500, std)
+    y = scale[:, None] * (weight.reshape(2, 3, 8) @ x).reshape(6, 500)
+    seen = [0, 1, 2, 5]
+    np.testing.assert_allclose(y.std(axis=1)[seen], std[seen])
+    np.testing.assert_array_equal(scale[[3, 4]], 1)
