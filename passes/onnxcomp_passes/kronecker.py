@@ -43,18 +43,9 @@ from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
-from onnxcomp_passes.factoring import (
-    EXACT,
-    Draft,
-    FactoringOptions,
-    FactoringPass,
-    FactorSite,
-    as_stored,
-    candidate,
-    factor_sites,
-    problem_of,
-    why_not_here,
-)
+from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
+from onnxcomp_passes.factoring import FactoringOptions
+from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, problem_of
 
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
@@ -71,7 +62,7 @@ class KroneckerOptions(FactoringOptions):
     )
 
 
-class Kronecker(FactoringPass):
+class Kronecker(StandInPass):
     """Compute convolutions as two smaller ones, the factors of their weights."""
 
     name = "kronecker"
@@ -82,7 +73,7 @@ class Kronecker(FactoringPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv; without options, those whose weights are short sums of products."""
-        for site in factor_sites(graph):
+        for site in dense_convs(graph):
             if isinstance(site, Declined) or self._lossy:
                 yield site
                 continue
@@ -94,7 +85,7 @@ class Kronecker(FactoringPass):
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The best of the factorisations, timed against the dense Conv."""
-        assert isinstance(site, FactorSite)
+        assert isinstance(site, DenseConv)
         pixels = context.shapes.get(site.nodes[0].inputs[0].name, ())[2:]
         reason = why_not_here(site, context) or ("the size of the map is not known" if 0 in (pixels or (0,)) else None)
         if reason:
@@ -114,13 +105,13 @@ class Kronecker(FactoringPass):
         else:
             yield from self._candidates(site, target, choices, context)
 
-    def _key(self, site: FactorSite, pixels: tuple[int, ...], *, on_data: bool) -> str:
+    def _key(self, site: DenseConv, pixels: tuple[int, ...], *, on_data: bool) -> str:
         """Tells searches of different results apart."""
         content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
         where = site.key if on_data else ""
         return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels} {where}"
 
-    def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
+    def _on_data(self, search: Search, site: DenseConv, context: Context) -> Search:
         """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
         if context.layerwise is None or not self._closest or self.options.solver == "svd":
             return search
@@ -142,7 +133,7 @@ class Kronecker(FactoringPass):
         return self.options.compression is not None or self.options.rank is not None
 
     def _candidates(
-        self, site: FactorSite, target: Target, choices: Sequence[Choice], context: Context
+        self, site: DenseConv, target: Target, choices: Sequence[Choice], context: Context
     ) -> Iterator[Candidate]:
         """The first few choices; where the closest is asked for, the first that is faster stands alone."""
         made = []
@@ -157,7 +148,7 @@ class Kronecker(FactoringPass):
             made.append(one)
         yield from made
 
-    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """The same shape and rank, nearest to W* in its norm."""
         shape, rank = self._shape(site, candidate_.options["shape"]), candidate_.options["rank"]
         assert isinstance(shape, KroneckerShape), "it was proposed"
@@ -184,7 +175,7 @@ class Kronecker(FactoringPass):
             for weight, S in zip(groups, moments, strict=True)
         ]
 
-    def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
+    def _choices(self, site: DenseConv, search: Search) -> Sequence[Choice] | str:
         """What to make candidates of, the best first, or why there is nothing."""
         options = self.options
         allowed = 1.0 if options.max_error is None else max(options.max_error, EXACT)
@@ -196,11 +187,11 @@ class Kronecker(FactoringPass):
             return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
         return search.among(site.exact) or "the sums of Kronecker products that its weight is would be no faster"
 
-    def _only(self, site: FactorSite) -> KroneckerShape | str | None:
+    def _only(self, site: DenseConv) -> KroneckerShape | str | None:
         """The shape that the options ask for, or why this weight has none such; None where any will do."""
         return None if self.options.shape is None else self._shape(site, self.options.shape)
 
-    def _shape(self, site: FactorSite, words: str) -> KroneckerShape | str:
+    def _shape(self, site: DenseConv, words: str) -> KroneckerShape | str:
         """The shape in which A is as `words` say, or why this weight has none such."""
         whole = site.groups[0].shape
         a = [int(size) for size in words.split("x")]

@@ -40,21 +40,9 @@ from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
-from onnxcomp_passes.factoring import (
-    EXACT,
-    Draft,
-    FactoringOptions,
-    FactoringPass,
-    FactorSite,
-    Solver,
-    as_stored,
-    basis_errors,
-    candidate,
-    factor_sites,
-    few_bases,
-    relative_error,
-    why_not_here,
-)
+from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
+from onnxcomp_passes.factoring import FactoringOptions, Solver, basis_errors, few_bases
+from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, relative_error
 
 Form = Literal["auto", "basis", "coefficient", "fused", "merged"]
 _STANDARD = MappingProxyType({"basis": basis_first, "coefficient": coefficient_first, "merged": merged})
@@ -69,7 +57,7 @@ class PenniOptions(FactoringOptions):
     form: Form = Field("auto", description="which convolution comes first; auto: whichever is measured faster")
 
 
-class Penni(FactoringPass):
+class Penni(StandInPass):
     """Compute convolutions by the few kernels that theirs are combinations of."""
 
     name = "penni"
@@ -80,13 +68,13 @@ class Penni(FactoringPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv whose kernels share few enough bases."""
-        for site in factor_sites(graph):
-            bases = self._bases(site.convolution) if isinstance(site, FactorSite) else 0
-            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, FactorSite) else site
+        for site in dense_convs(graph):
+            bases = self._bases(site.convolution) if isinstance(site, DenseConv) else 0
+            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, DenseConv) else site
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The forms, timed against the dense Conv."""
-        assert isinstance(site, FactorSite)
+        assert isinstance(site, DenseConv)
         d = self._bases(site.convolution)
         refusal = d if isinstance(d, str) else why_not_here(site, context)
         if refusal or isinstance(d, str):
@@ -105,7 +93,7 @@ class Penni(FactoringPass):
             measured = self.options.when == "faster" and form != "merged"
             yield candidate(self.name, site, draft, context, measured=measured)
 
-    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many bases and zeros, nearest to W* in its norm."""
         d, form = candidate_.options["d"], candidate_.options["form"]
         coefficients, bases = fitted_factors(problem, d, self.options.sparsity, self.options.solver)
@@ -135,7 +123,7 @@ class Penni(FactoringPass):
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
-    def _forms(self, site: FactorSite, zeros: float, *, portable: bool) -> list[Form]:
+    def _forms(self, site: DenseConv, zeros: float, *, portable: bool) -> list[Form]:
         """What to try. Coefficients go first only where they then work on no more pixels and channels."""
         if self.options.form != "auto":
             return [self.options.form]
@@ -171,7 +159,7 @@ def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solve
 
 
 def _emit(
-    form: Form, site: FactorSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
+    form: Form, site: DenseConv, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
 ) -> tuple[Fragment, int]:
     """The fragment, and how many of the nodes fused into the Conv it stands for."""
     if form == "fused":
