@@ -15,7 +15,7 @@ the first on output pixels, so strides speak for the first and C_out < C_in for 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.factored.target import Steps, Target
+from onnxcomp.factored.target import Steps, Target, reweighted
 from onnxcomp.fragment import Fragment
 from onnxcomp.numerics.shared_basis import reconstruct
 
@@ -48,10 +48,7 @@ def coefficient_first(target: Target, coefficients: NDArray[np.floating], bases:
 
 def merged(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
     """The Conv as it was, but for its weight. `coefficients` (C_out, C_in / group, d), `bases` (d, k...)."""
-    convolution, steps = target.convolution, Steps(target)
-    weight = reconstruct(coefficients, bases)
-    steps.conv("merged", steps.x, weight, target.geometry, group=convolution.group, bias=convolution.bias)
-    return steps.fragment()
+    return reweighted(target, reconstruct(coefficients, bases), "merged")
 
 
 def _pointwise(coefficients: NDArray[np.floating], b: int, bases: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -103,3 +103,10 @@ class Steps:
         before, last = self._target.fragment, self._nodes[-1]
         last.output[0], last.name = before.outputs[0], self._target.conv.name
         return Fragment(tuple(self._nodes), self._constants, before.inputs, before.outputs)
+
+
+def reweighted(target: Target, weight: NDArray[np.floating], role: str) -> Fragment:
+    """The Conv as it was but for its weight, a new constant that is named after its `role`."""
+    convolution, steps = target.convolution, Steps(target)
+    steps.conv(role, steps.x, weight, target.geometry, group=convolution.group, bias=convolution.bias)
+    return steps.fragment()

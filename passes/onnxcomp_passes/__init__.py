@@ -5,6 +5,7 @@ from onnxcomp_passes.expand_lrn import ExpandLrn
 from onnxcomp_passes.fold_batchnorm import FoldBatchnorm
 from onnxcomp_passes.kronecker import Kronecker
 from onnxcomp_passes.penni import Penni
+from onnxcomp_passes.prune import Prune
 from onnxcomp_passes.shrink import Shrink
 from onnxcomp_passes.sparse_conv import SparseConv
 from onnxcomp_passes.sparse_gemm import SparseGemm
@@ -14,6 +15,7 @@ PASSES = (
     DropIdentity,
     Kronecker,
     FoldBatchnorm,
+    Prune,
     Shrink,
     ExpandLrn,
     Penni,

@@ -1,0 +1,134 @@
+"""prune: give a Conv a weight with zeros, in a pattern that passes behind this one make fast.
+
+    Conv(X, W, b)    becomes    Conv(X, W', b')    with W' in C, the weights with that share of zeros in that pattern
+
+    unstructured, n:16, 4x1, 16x1        for sparse-conv, which has a kernel for each; n is what `sparsity` leaves of 16
+    4x4                                  blocks of 4 output and 4 input channels at one place of the kernel
+    output-channels, input-channels      for shrink, which removes them
+
+Where there is data, `solver=admm` looks for the W' whose outputs stay nearest (numerics/pruning.py): ADMM finds the
+pattern (Zhang et al., A Systematic DNN Weight Pruning Framework using ADMM, ECCV 2018, section 3, with a layer's output
+in place of the training loss), least squares the numbers that remain. `magnitude` keeps the largest numbers as they
+are, as every solver does without data; `statistics` multiplies each row of these so that its output varies on the data
+as it did. b' keeps the outputs' means.
+
+Applies to 1-D and 2-D float32 convolutions with a constant weight. The dense Conv itself gains no time by it. Never
+touches depthwise convolutions, fully connected layers, nor what is inside If, Loop or Scan bodies.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onnxcomp.context import Context
+from onnxcomp.convolution import Convolution
+from onnxcomp.factored.target import reweighted
+from onnxcomp.formats.sparse_conv import WINDOW
+from onnxcomp.layerwise import LayerProblem
+from onnxcomp.model import Model
+from onnxcomp.numerics import projections
+from onnxcomp.numerics.admm import Projection
+from onnxcomp.numerics.pruning import prune
+from onnxcomp.pass_api import Candidate, Declined, Site
+from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
+from onnxcomp_passes.stand_in import Draft, StandInOptions, StandInPass, as_stored, candidate
+
+Pattern = Literal["unstructured", "n:16", "4x1", "16x1", "4x4", "output-channels", "input-channels"]
+_BLOCKS = MappingProxyType({"4x1": (4, 1), "16x1": (16, 1), "4x4": (4, 4)})  # output and input channels
+_OTHERS = MappingProxyType(
+    {
+        "unstructured": projections.zeros,
+        "output-channels": projections.output_channels,
+        "input-channels": projections.input_channels,
+    }
+)
+
+
+class PruneOptions(StandInOptions):
+    """Options of prune."""
+
+    sparsity: float = Field(gt=0, lt=1, description="share of each layer's weights to become zero")
+    pattern: Pattern = Field("unstructured", description="how the zeros lie")
+    solver: Literal["admm", "magnitude", "statistics"] = Field(
+        "admm", description="which zeros, and what becomes of the other weights, where there is data"
+    )
+
+
+class Prune(StandInPass):
+    """Give convolutions weights with zeros."""
+
+    name = "prune"
+    summary = "give convolutions weights with zeros, fitted to data, for the passes behind it"
+    Options = PruneOptions
+    options: PruneOptions
+
+    def match(self, graph: Model) -> Iterable[Site | Declined]:
+        """Every Conv whose channels divide as the pattern needs it."""
+        for site in dense_convs(graph):
+            reason = self._why_not(site.convolution) if isinstance(site, DenseConv) else None
+            yield Declined(site.name, reason) if reason and isinstance(site, DenseConv) else site
+
+    def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
+        """The largest weights that the pattern can keep."""
+        assert isinstance(site, DenseConv)
+        refusal = why_not_here(site, context)
+        weight = self._project(site.convolution.weight)
+        zeros = float(1 - np.count_nonzero(weight) / weight.size)
+        if zeros == 1:
+            refusal = "it is so small that nothing would be left of it"
+        elif np.array_equal(weight, site.convolution.weight):
+            refusal = "it has such zeros already, or is too small for one"
+        if refusal:
+            yield Declined(site.name, refusal)
+            return
+        told = {"pattern": self.options.pattern.replace("n:", f"{self._kept}:"), "zeros": round(zeros, 4)}
+        yield candidate(self.name, site, self._draft(site, context, weight, told), context, measured=False)
+
+    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+        """As many zeros in the same pattern, by the solver."""
+        if self.options.solver == "admm":
+            weight = prune(problem.weight, problem.moment, self._project)
+        else:
+            weight = self._project(site.convolution.weight).astype(np.float64)
+        if self.options.solver == "statistics":
+            weight *= problem.scale(weight).reshape(-1, *(1,) * (weight.ndim - 1))
+        weight = as_stored(weight)
+        draft = self._draft(site, context, weight, candidate_.options, problem.bias(weight))
+        return candidate(self.name, site, draft, context, measured=False)
+
+    def _draft(
+        self,
+        site: DenseConv,
+        context: Context,
+        weight: NDArray[np.floating],
+        told: Mapping[str, Any],
+        bias: NDArray[np.floating] | None = None,
+    ) -> Draft:
+        rebuilt = site if bias is None else site.with_bias(bias)
+        return Draft(reweighted(rebuilt.target(context.model), weight, "pruned"), weight, told, bias=bias)
+
+    @property
+    def _kept(self) -> int:
+        """The n of n:16."""
+        return max(1, round((1 - self.options.sparsity) * WINDOW))
+
+    @property
+    def _project(self) -> Projection:
+        pattern, sparsity = self.options.pattern, self.options.sparsity
+        if pattern in _BLOCKS:
+            return projections.blocks(sparsity, *_BLOCKS[pattern])
+        if pattern == "n:16":
+            return projections.windows(self._kept)
+        return _OTHERS[pattern](sparsity)
+
+    def _why_not(self, convolution: Convolution) -> str | None:
+        """Why the weight's channels do not divide as the pattern needs it, or None."""
+        outputs, inputs = _BLOCKS.get(self.options.pattern, (1, WINDOW if self.options.pattern == "n:16" else 1))
+        C_out, C_in = convolution.weight.shape[0] // convolution.group, convolution.weight.shape[1]
+        if C_out % outputs:
+            return f"{C_out} output channels of a group do not divide by {outputs}"
+        return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
