@@ -92,15 +92,17 @@ def _layers(before: Sequence[Layer], after: Sequence[Layer], passes: Sequence[Pa
     timings = {key: timing for one in passes for key, timing in one.timings.items()}
     rows = []
     for layer in before:
-        key = _follow(layer.key, final, now)
-        rows.append(_layer(layer, key, now.get(key), applied, reasons, timings))
+        keys = _follow(layer.key, final, now)
+        rows.append(_layer(layer, keys, now.get(keys[-1]), applied, reasons, timings))
     return tuple(rows)
 
 
-def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> str:
-    while key not in now and key in final and final[key] != key:
-        key = final[key]
-    return key
+def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> list[str]:
+    """The names that a layer's output had from pass to pass: of what was fused behind it, from then on."""
+    keys = [key]
+    while keys[-1] not in now and keys[-1] in final and final[keys[-1]] != keys[-1]:
+        keys.append(final[keys[-1]])
+    return keys
 
 
 def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
@@ -113,18 +115,18 @@ def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
 
 def _layer(
     before: Layer,
-    key: str,
+    keys: Sequence[str],
     after: Layer | None,
     applied: Sequence[Applied],
     reasons: Mapping[str, Sequence[str]],
     timings: Mapping[str, Timing],
 ) -> LayerSection:
-    """`key` is what the layer's output is called now, `after` the layer that gives it, where one does."""
-    done = [a.candidate for a in applied if before.key in a.covers or key in a.covers]
+    """`keys` are what the layer's output was called, `after` the layer that gives the last, where one does."""
+    done = [a.candidate for a in applied if not set(keys).isdisjoint(a.covers)]
     after = _factored(before, done) or after or before
     main = max(done, key=_weight_of, default=None)
     timing = next((c.timing for c in done if c.timing is not None), None)
-    timed = [found for one in (before.key, key) if (found := timings.get(one)) is not None]
+    timed = [found for one in keys if (found := timings.get(one)) is not None]
     why = [reason for name in dict.fromkeys((before.name, after.name)) for reason in reasons.get(name, ())]
     return LayerSection(
         name=before.name,

@@ -14,6 +14,7 @@ from tests.end_to_end.small import assert_refused, onnxcomp
 MODELS = Path(__file__).parents[2] / "models"
 MODEL, DATA = MODELS / "digits.onnx", MODELS / "digits.npz"
 PENNI = "fold-batchnorm,penni{d=3,when=always}"
+PRUNE = "fold-batchnorm,prune{sparsity=0.8},sparse-conv"
 UNBOUNDED = 1e6
 
 
@@ -29,12 +30,13 @@ def rel_l2(found: Report) -> float:
     return max(output["rel_l2"] for output in found.verify["outputs"])
 
 
-@pytest.mark.parametrize("passes", [PENNI, "fold-batchnorm,kronecker{compression=2,when=always}"])
+@pytest.mark.parametrize("passes", [PENNI, "fold-batchnorm,kronecker{compression=2,when=always}", PRUNE])
 def test_what_is_fitted_to_data_is_nearer_on_it(passes: str) -> None:
     plain = report(passes, max_error=UNBOUNDED)
     fitted = report(passes, data=DATA, max_error=UNBOUNDED)
     assert changed(plain) == changed(fitted) and len(changed(plain)) >= 3
-    onto_data = report(passes.replace("always", "always,solver=svd"), data=DATA, max_error=UNBOUNDED)
+    unsolved = passes.replace("always", "always,solver=svd").replace("0.8", "0.8,solver=magnitude")
+    onto_data = report(unsolved, data=DATA, max_error=UNBOUNDED)
     assert rel_l2(fitted) < rel_l2(onto_data)
     assert any("without --data" in note for note in plain.notes)
 
@@ -53,6 +55,14 @@ def test_the_bound_holds(budget: dict[str, float], kept: bool) -> None:
     assert bool(changed(found)) is kept
 
 
+@pytest.mark.parametrize(("sparsity", "all_of_them"), [(0.8, True), (0.97, False)])
+def test_pruned_layers_hold_the_bound(sparsity: float, all_of_them: bool) -> None:
+    """Of five layers four fifths of the weights can go, but hardly all."""
+    found = report(PRUNE.replace("0.8", str(sparsity)), data=DATA, min_agreement=90)
+    assert found.exit == 0 and found.verify["outputs"][0]["argmax_agreement"] >= 0.9
+    assert changed(found) and any("were left out" in note for note in found.notes) is not all_of_them
+
+
 def test_as_much_as_the_bound_allows_is_done() -> None:
     """One basis in every layer agrees on 80 % of digits, and in two of them on more than 90 %."""
     found = report("fold-batchnorm,penni{d=1,when=always}", data=DATA, min_agreement=88)
@@ -63,10 +73,11 @@ def test_as_much_as_the_bound_allows_is_done() -> None:
     assert any("would not stay within --min-agreement 88" in reason for reason in reasons)
 
 
-def test_a_plan_is_repeated_on_its_data_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("passes", [PENNI, PRUNE])
+def test_a_plan_is_repeated_on_its_data_alone(passes: str, tmp_path: Path) -> None:
     out, again, plan = tmp_path / "out.onnx", tmp_path / "again.onnx", tmp_path / "plan.json"
     arguments = ("--data", DATA, "--min-agreement", 90, "--goal", "size", "--threads", 1)
-    first = onnxcomp("optimize", MODEL, out, "--passes", PENNI, "--plan", plan, *arguments)
+    first = onnxcomp("optimize", MODEL, out, "--passes", passes, "--plan", plan, *arguments)
     assert first.exit_code == 0 and re.search(
         r"outputs within .*, argmax the same on \d", " ".join(first.stdout.split())
     )

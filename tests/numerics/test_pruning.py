@@ -9,7 +9,7 @@ from onnxcomp.numerics.admm import Projection, Spectrum, admm
 from onnxcomp.numerics.moments import energy
 from onnxcomp.numerics.projections import blocks, windows, zeros
 from onnxcomp.numerics.pruning import prune, refit
-from tests.numerics.oracle import exact_obs, random_moment
+from tests.numerics.oracle import exact_obs, exact_obs_layer, random_moment
 
 
 def problem(shape: tuple[int, ...], seed: int = 0, decay: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +26,18 @@ def test_as_good_as_exact_obs() -> None:
         assert np.count_nonzero(found) == 11
         ratios.append(energy(weight - found, moment) / energy(weight - obs, moment))
     assert np.exp(np.mean(np.log(ratios))) < 1.1, ratios
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.75])
+def test_as_good_as_exact_obs_where_rows_compete(sparsity: float) -> None:
+    ratios = []
+    for seed in range(6):
+        weight, moment = problem((8, 24), seed, decay=0.7)
+        obs = exact_obs_layer(weight, moment, round(sparsity * weight.size))
+        found = prune(weight, moment, zeros(sparsity))
+        assert np.count_nonzero(found) == np.count_nonzero(obs)
+        ratios.append(energy(weight - found, moment) / energy(weight - obs, moment))
+    assert max(ratios) < 1.1, ratios
 
 
 @pytest.mark.parametrize("project", [zeros(0.7), blocks(0.6, 4), windows(4)])
