@@ -25,7 +25,7 @@ from onnxcomp.convolution import Convolution
 from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, unique
 from onnxcomp.model import Model
-from onnxcomp.numerics.moments import Array, restoring_scale, rows, target
+from onnxcomp.numerics.moments import Array, damped, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
@@ -46,6 +46,15 @@ class LayerProblem:
         """b' (C_out) that goes with W' = `weight`: what keeps the outputs' means."""
         mean = rows(weight, self.moment) @ self.mean.reshape(*self.moment.shape[:-1], 1)
         return (self.output_mean - mean.ravel()).astype(np.float32)
+
+    @property
+    def damped(self) -> Array:
+        """H + lambda I: the norm in which W* is the optimum of the ridge problem that it solves.
+
+        With it a constrained W' is held to W* also in directions of which the data shows next to nothing, where least
+        squares would blow it up.
+        """
+        return damped(self.moment, DAMPING)
 
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.

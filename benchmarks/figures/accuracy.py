@@ -34,19 +34,26 @@ COLUMNS = (
     Column("lost_clean", "clean", ".1f"),
 )
 WHAT = (
-    "'parameters' and 'MACs' are shares of the dense network's. Fitted to: weights, the SVD of each; + bias, the "
-    "same, with the outputs' means kept; + statistics, their standard deviations too, one layer after the other; "
-    "whitened, the SVD in the norm of the layer's input; layers, alternating least squares in that norm; network, the "
-    "same on what the data becomes in the layers before, towards the dense outputs"
+    "'parameters' and 'MACs' are shares of the dense network's. Fitted to: weights, the SVD of each, or its largest "
+    "numbers; + bias, the same, with the outputs' means kept; + statistics, their standard deviations too, one layer "
+    "after the other; whitened, the SVD in the norm of the layer's input; layers, alternating least squares or ADMM in "
+    "that norm; network, the same on what the data becomes in the layers before, towards the dense outputs"
 )
 AXES = Axes(("parameters", "share of the parameters"), ("lost", "points of top-1 lost"), "fit", "method", y_most=30)
-FITS = {
-    "weights": None,
-    "+ bias": "solver=svd,sequential=false",
-    "+ statistics": "solver=svd,statistics=true",
-    "whitened": "solver=whitened,sequential=false",
-    "layers": "solver=als,sequential=false",
-    "network": "solver=als",
+FACTORS = {
+    "weights": "when=always}",
+    "+ bias": "when=always,solver=svd,sequential=false}",
+    "+ statistics": "when=always,solver=svd,statistics=true}",
+    "whitened": "when=always,solver=whitened,sequential=false}",
+    "layers": "when=always,solver=als,sequential=false}",
+    "network": "when=always,solver=als}",
+}
+ZEROS = {
+    "weights": "solver=magnitude},sparse-conv{when=always}",
+    "+ bias": "solver=magnitude,sequential=false},sparse-conv{when=always}",
+    "+ statistics": "solver=statistics},sparse-conv{when=always}",
+    "layers": "solver=admm,sequential=false},sparse-conv{when=always}",
+    "network": "solver=admm},sparse-conv{when=always}",
 }
 
 
@@ -60,8 +67,14 @@ class Subject:
 
 _KRONECKER = tuple(f"kronecker{{compression={c}" for c in (2, 3, 5))
 _PENNI = ("penni{d=5", "penni{d=5,sparsity=0.5", "penni{d=4", "penni{d=3", "penni{d=2")
+_PRUNE = (
+    *(f"prune{{sparsity=0.{s}" for s in (5, 6, 7, 8, 9)),
+    *(f"prune{{sparsity=0.{s},pattern=4x1" for s in (5, 6, 7)),
+    "prune{sparsity=0.5,pattern=16x1",
+    "prune{sparsity=0.75,pattern=n:16",
+)
 SUBJECTS = (
-    Subject("resnet20_cifar10_folded", (*_PENNI, *_KRONECKER)),
+    Subject("resnet20_cifar10_folded", (*_PENNI, *_KRONECKER, *_PRUNE)),
     Subject("resnet32_cifar10", (_PENNI[0], _PENNI[3], *_KRONECKER[:2])),
     Subject("squeezenet1_1_imagenet", ("penni{d=7", "penni{d=5", _KRONECKER[0])),
 )
@@ -85,8 +98,8 @@ def _figure(subject: Subject, evalpack: ModuleType, request: Request) -> Figure:
         data = Path(folder) / "data.npz"
         np.savez(data, **{session(model).get_inputs()[0].name: images.calibration})
         for method in subject.methods if not request.effort.quick else subject.methods[:1]:
-            for fit, options in FITS.items():
-                rows.append(_row(model, data, images, before, method, fit, options, request.threads[0]))
+            for fit, rest in (ZEROS if method.startswith("prune") else FACTORS).items():
+                rows.append(_row(model, data, images, before, (method, fit, rest), request.threads[0]))
     notes = (f"dense: {_words(before, images)}", WHAT)
     title = f"accuracy of {subject.name}, no training"
     return Figure(f"accuracy_{subject.name}", title, COLUMNS, tuple(rows), notes, axes=AXES)
@@ -109,15 +122,15 @@ def _row(
     data: Path,
     images: "Images",
     before: dict[str, NDArray[Any]],
-    method: str,
-    fit: str,
-    options: str | None,
+    how: tuple[str, str, str],
     threads: int,
 ) -> Row:
+    """`how`: the method, what it is fitted to, and the rest of the pipeline that says so."""
+    method, fit, rest = how
     target = data.with_name("out.onnx")
-    passes = f"fold-batchnorm,{method},when=always{',' + options if options else ''}}}"
-    budget = {"min_agreement": 0.0} if options else {"max_error": 1e6}
-    given = {"data": data} if options else {}
+    passes = f"fold-batchnorm,{method},{rest}"
+    budget = {"max_error": 1e6} if fit == "weights" else {"min_agreement": 0.0}
+    given = {} if fit == "weights" else {"data": data}
     result = onnxcomp.optimize(
         model, target, passes=passes, threads=threads, goal="size", exclude=("^conv1$",), **budget, **given
     )

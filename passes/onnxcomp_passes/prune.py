@@ -91,7 +91,7 @@ class Prune(StandInPass):
     def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
         if self.options.solver == "admm":
-            weight = prune(problem.weight, problem.moment, self._project)
+            weight = prune(problem.weight, problem.damped, self._project)
         else:
             weight = self._project(site.convolution.weight).astype(np.float64)
         if self.options.solver == "statistics":

@@ -14,7 +14,7 @@ from tests.end_to_end.small import assert_refused, onnxcomp
 MODELS = Path(__file__).parents[2] / "models"
 MODEL, DATA = MODELS / "digits.onnx", MODELS / "digits.npz"
 PENNI = "fold-batchnorm,penni{d=3,when=always}"
-PRUNE = "fold-batchnorm,prune{sparsity=0.8},sparse-conv"
+PRUNE = "fold-batchnorm,prune{sparsity=0.8},sparse-conv{when=always}"
 UNBOUNDED = 1e6
 
 
@@ -35,7 +35,7 @@ def test_what_is_fitted_to_data_is_nearer_on_it(passes: str) -> None:
     plain = report(passes, max_error=UNBOUNDED)
     fitted = report(passes, data=DATA, max_error=UNBOUNDED)
     assert changed(plain) == changed(fitted) and len(changed(plain)) >= 3
-    unsolved = passes.replace("always", "always,solver=svd").replace("0.8", "0.8,solver=magnitude")
+    unsolved = passes.replace("0.8", "0.8,solver=magnitude") if passes == PRUNE else passes[:-1] + ",solver=svd}"
     onto_data = report(unsolved, data=DATA, max_error=UNBOUNDED)
     assert rel_l2(fitted) < rel_l2(onto_data)
     assert any("without --data" in note for note in plain.notes)
@@ -55,12 +55,14 @@ def test_the_bound_holds(budget: dict[str, float], kept: bool) -> None:
     assert bool(changed(found)) is kept
 
 
-@pytest.mark.parametrize(("sparsity", "all_of_them"), [(0.8, True), (0.97, False)])
-def test_pruned_layers_hold_the_bound(sparsity: float, all_of_them: bool) -> None:
-    """Of five layers four fifths of the weights can go, but hardly all."""
-    found = report(PRUNE.replace("0.8", str(sparsity)), data=DATA, min_agreement=90)
-    assert found.exit == 0 and found.verify["outputs"][0]["argmax_agreement"] >= 0.9
-    assert changed(found) and any("were left out" in note for note in found.notes) is not all_of_them
+@pytest.mark.parametrize(("sparsity", "agreement", "all_of_them"), [(0.8, 90, True), (0.97, 98, False)])
+def test_pruned_layers_hold_the_bound(sparsity: float, agreement: float, all_of_them: bool) -> None:
+    """Four fifths of the weights of every Conv can go; with 97 % gone nineteen of twenty digits are read as before."""
+    passes = f"fold-batchnorm,prune{{sparsity={sparsity}}},sparse-conv"
+    found = report(passes, data=DATA, min_agreement=agreement)
+    assert found.exit == 0 and found.verify["outputs"][0]["argmax_agreement"] >= agreement / 100
+    assert (len(changed(found)) == 4) is all_of_them
+    assert any("were left out" in note for note in found.notes) is not all_of_them
 
 
 def test_as_much_as_the_bound_allows_is_done() -> None:
