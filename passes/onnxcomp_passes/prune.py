@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onnxcomp.context import Context
-from onnxcomp.convolution import Convolution
+from onnxcomp.convolution import Convolution, is_standard, label
 from onnxcomp.factored.target import reweighted
 from onnxcomp.formats.sparse_conv import WINDOW
 from onnxcomp.layerwise import LayerProblem
@@ -67,10 +67,13 @@ class Prune(StandInPass):
     options: PruneOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv whose channels divide as the pattern needs it."""
+        """Every Conv whose channels divide as the pattern needs it; fully connected layers are none."""
         for site in dense_convs(graph):
             reason = self._why_not(site.convolution) if isinstance(site, DenseConv) else None
             yield Declined(site.name, reason) if reason and isinstance(site, DenseConv) else site
+        for node in graph.graph.nodes:
+            if is_standard(node, "Gemm", "MatMul"):
+                yield Declined(label(node), "only convolutions are pruned")
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The largest weights that the pattern can keep."""

@@ -161,6 +161,12 @@ def test_a_shared_weight_is_pruned_for_each_of_its_convolutions() -> None:
     assert not np.array_equal(first.weight, second.weight)
 
 
+def test_fully_connected_layers_say_why_they_stay() -> None:
+    text = "net (float[N, 8] x) => (float[N, 4] y) {\n[head] y = MatMul (x, w)\n}"
+    _, result = rewrite(model_of(text, {"w": dense((8, 4))}), "prune{sparsity=0.5}")
+    assert reasons(result) == {"head": "only convolutions are pruned"}
+
+
 def pruned(weight: NDArray[np.float32], options: str, group: int = 1, *, on_data: bool) -> Run:
     model = network(weight, f"group = {group}", "y = Identity (c)")
     return PassManager.parse(f"prune{{{options}}}").run(model, data=image(model, 20) if on_data else None)
