@@ -54,10 +54,11 @@ def approximations(run: Run) -> list[Applied]:
 
 
 def _harm(applied: Applied) -> float:
-    """Squared error of the weight for the share of the time that it saves."""
-    timing = applied.candidate.timing
+    """Squared error of the output, or of the weight where nobody knows the output's, for the time's share it saves."""
+    candidate, timing = applied.candidate, applied.candidate.timing
+    error = candidate.error if candidate.output_error is None else candidate.output_error
     saved = 1 - timing.after_ms / timing.before_ms if timing and timing.before_ms else 1.0
-    return applied.candidate.error**2 / max(saved, 1e-3)
+    return error**2 / max(saved, 1e-3)
 
 
 def without(choose: Chooser, keys: set[str], name: str) -> Chooser:

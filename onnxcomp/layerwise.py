@@ -10,6 +10,7 @@ H = E[x' x'^T] and W* = E[y x'^T] H^-1, and b' = E[y] - W' E[x'] whatever W' is.
 networks this is worth more than any other choice of method.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from onnxcomp.convolution import Convolution
 from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, unique
 from onnxcomp.model import Model
-from onnxcomp.numerics.moments import Array, damped, restoring_scale, rows, target
+from onnxcomp.numerics.moments import Array, damped, energy, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
@@ -46,6 +47,11 @@ class LayerProblem:
         """b' (C_out) that goes with W' = `weight`: what keeps the outputs' means."""
         mean = rows(weight, self.moment) @ self.mean.reshape(*self.moment.shape[:-1], 1)
         return (self.output_mean - mean.ravel()).astype(np.float32)
+
+    def error(self, weight: NDArray[np.floating]) -> float:
+        """What W' = `weight` loses of the output's variation (relative L2), beyond what W* does not reach either."""
+        lost, whole = energy(self.weight - weight, self.moment), float(np.square(self.output_std).sum())
+        return math.sqrt(lost / whole) if whole else math.inf if lost else 0.0
 
     @property
     def damped(self) -> Array:

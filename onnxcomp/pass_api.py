@@ -59,6 +59,7 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
     timing: Timing | None = None  # None: cannot be slower by construction
     error: float = 0.0  # relative L2 of the weight against the original; 0 for an exact rewrite
+    output_error: float | None = None  # the same of the layer's output on the data; None where nothing was fitted
     size_bytes: tuple[int, int] = (0, 0)  # stored: before, after
     macs: tuple[int, int] | None = None  # multiply-adds: before, after
 

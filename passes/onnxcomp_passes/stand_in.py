@@ -38,7 +38,10 @@ class StandInPass(Pass):
         """The candidate with its numbers fitted to the data, and the bias that keeps the outputs' means."""
         assert isinstance(site, DenseConv)
         problem = problem_of(site, context, sequential=self.options.sequential)
-        return replace(self.fitted(site, candidate, problem, context), timing=candidate.timing)
+        found = self.fitted(site, candidate, problem, context)
+        assert found.before is not None, "the Conv with the weight that is stood for"
+        weight = found.before.constants[found.before.nodes[0].input[1]]
+        return replace(found, timing=candidate.timing, output_error=problem.error(weight))
 
     @abstractmethod
     def fitted(self, site: DenseConv, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:

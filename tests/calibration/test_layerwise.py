@@ -89,3 +89,15 @@ def test_scaled_rows_vary_as_the_original_outputs(network: Model, images: NDArra
     wanted = output(network, images)
     np.testing.assert_allclose(found.std(axis=0), wanted.std(axis=0), rtol=1e-4)
     np.testing.assert_allclose(found.mean(axis=0), wanted.mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_the_error_of_a_stand_in_is_that_of_its_output(network: Model, images: NDArray[np.float32]) -> None:
+    problem = Layerwise(network, open_data(images, input_specs(network))).problem("y")
+    other = (problem.weight + 0.1 * np.random.default_rng(2).standard_normal(problem.weight.shape)).astype(np.float32)
+    replaced = network.clone()
+    (second,) = (node for node in replaced.graph.nodes if node.name == "second")
+    second.inputs[1].values, second.inputs[2].values = other, problem.bias(other)
+    want = output(network, images)
+    expected = np.linalg.norm(output(replaced, images) - want) / np.linalg.norm(want - want.mean(axis=0))
+    assert problem.error(other) == pytest.approx(expected, rel=1e-3)
+    assert problem.error(problem.weight) == 0
