@@ -65,8 +65,8 @@ class LayerProblem:
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
 
-        A fitted W' that is far from W* gives outputs that vary too little. Layers behind it stand an error of the same
-        size better that leaves them inputs of the size they were trained on.
+        Zeros and least squares alike make outputs smaller that they cannot reproduce, and layers behind expect them as
+        large as they were.
         """
         return restoring_scale(weight, self.moment, self.output_std)
 

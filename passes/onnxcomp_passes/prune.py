@@ -39,7 +39,7 @@ from onnxcomp_passes.stand_in import Draft, StandInOptions, StandInPass, as_stor
 
 Pattern = Literal["unstructured", "n:16", "4x1", "16x1", "4x4", "output-channels", "input-channels"]
 _BLOCKS = MappingProxyType({"4x1": (4, 1), "16x1": (16, 1), "4x4": (4, 4)})  # output and input channels
-_OTHERS = MappingProxyType(
+_SINGLE = MappingProxyType(
     {
         "unstructured": projections.zeros,
         "output-channels": projections.output_channels,
@@ -78,17 +78,13 @@ class Prune(StandInPass):
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The largest weights that the pattern can keep."""
         assert isinstance(site, DenseConv)
-        refusal = why_not_here(site, context)
         weight = self._project(site.convolution.weight)
-        zeros = float(1 - np.count_nonzero(weight) / weight.size)
-        if zeros == 1:
-            refusal = "it is so small that nothing would be left of it"
-        elif np.array_equal(weight, site.convolution.weight):
-            refusal = "it has such zeros already, or is too small for one"
+        refusal = why_not_here(site, context) or _why_nothing(site.convolution.weight, weight)
         if refusal:
             yield Declined(site.name, refusal)
             return
-        told = {"pattern": self.options.pattern.replace("n:", f"{self._kept}:"), "zeros": round(zeros, 4)}
+        zeros = round(float(1 - np.count_nonzero(weight) / weight.size), 4)
+        told = {"pattern": self.options.pattern.replace("n:", f"{self._kept}:"), "zeros": zeros}
         yield candidate(self.name, site, self._draft(site, context, weight, told), context, measured=False)
 
     def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
@@ -126,7 +122,7 @@ class Prune(StandInPass):
             return projections.blocks(sparsity, *_BLOCKS[pattern])
         if pattern == "n:16":
             return projections.windows(self._kept)
-        return _OTHERS[pattern](sparsity)
+        return _SINGLE[pattern](sparsity)
 
     def _why_not(self, convolution: Convolution) -> str | None:
         """Why the weight's channels do not divide as the pattern needs it, or None."""
@@ -135,3 +131,10 @@ class Prune(StandInPass):
         if C_out % outputs:
             return f"{C_out} output channels of a group do not divide by {outputs}"
         return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
+
+
+def _why_nothing(before: NDArray[np.floating], after: NDArray[np.floating]) -> str | None:
+    """Why a weight with these zeros is none to propose, or None."""
+    if not after.any():
+        return "it is so small that nothing would be left of it"
+    return "it has such zeros already, or is too small for one" if np.array_equal(before, after) else None
