@@ -5,25 +5,34 @@ do not fill the machine: 16 take as long as 24 should. A number that a Reshape, 
 one place to another costs as much as 24 multiply-adds.
 """
 
-from math import prod
+from collections.abc import Callable
+from math import inf, prod
 
 from onnxcomp.factored.target import Target
 from onnxcomp.numerics.kronecker import KroneckerShape
+
+Cost = Callable[[KroneckerShape, int], float]
+"""What factors of a shape and rank take by the rule, as a share of what the dense layer does."""
 
 _BLOCK = 16
 _START = 8  # output channels' worth of work that every pass over the input takes besides
 _MACS_PER_MOVE = 24
 
 
-def dense_cost(target: Target, pixels: tuple[int, ...]) -> float:
-    """Of the Conv itself, on maps of `pixels` along every axis."""
+def conv_cost(target: Target, pixels: tuple[int, ...]) -> Cost:
+    """For a Conv on maps of `pixels` along every axis."""
+    dense = _dense(target, pixels)
+    return lambda shape, rank: _factored(target, shape, rank, pixels) / dense if dense else inf
+
+
+def _dense(target: Target, pixels: tuple[int, ...]) -> float:
     weight, group = target.convolution.weight, target.convolution.group
     out = target.geometry.output(pixels, target.kernel)
     return _conv(out, group, weight.shape[0] // group, prod(weight.shape[1:]))
 
 
-def kronecker_cost(target: Target, shape: KroneckerShape, rank: int, pixels: tuple[int, ...]) -> float:
-    """Of the factors of `shape`, all groups together."""
+def _factored(target: Target, shape: KroneckerShape, rank: int, pixels: tuple[int, ...]) -> float:
+    """Of all groups together."""
     group, axes = target.convolution.group, len(pixels)
     ka, kb = shape.a[-axes:], shape.b[-axes:]
     of_a, of_b = target.geometry.split(ka, kb)

@@ -1,4 +1,4 @@
-"""Which Kronecker shape and rank for a Conv: many are told apart by a rule, few by their errors, and none is measured.
+"""Which Kronecker shape and rank for a layer: many are told apart by a rule, few by their errors, and none is measured.
 
 A 512x512x3x3 weight splits in 400 ways, and the error of each takes the eigenvalues of a Gram matrix. So a cheap rule
 (prediction.py) says which ranks are affordable, and only the shapes that promise most are decomposed.
@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcomp.factored.kronecker import why_not
-from onnxcomp.factored.prediction import dense_cost, kronecker_cost
-from onnxcomp.factored.target import Target
+from onnxcomp.factored.prediction import Cost
 from onnxcomp.numerics import als
 from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
 from onnxcomp.numerics.moments import Array
@@ -42,14 +41,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """Decompositions of a target, the weight of each group in `groups`, that cost at most `share` of the dense Conv."""
+    """Decompositions of a layer, the weight of each group in `groups`, that cost at most `share` of the dense one."""
 
-    target: Target
     groups: Sequence[NDArray[np.floating]]  # (C_out / group, C_in / group, kh, kw)
-    pixels: tuple[int, ...]  # of the input's map
+    cost: Cost
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
-    max_macs: float = inf  # multiply-adds at most, as a share of the dense Conv's
+    max_macs: float = inf  # multiply-adds at most, as a share of the dense layer's
     moments: Sequence[Array] | None = None  # of each group's input: errors are then about those of the output
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
@@ -57,7 +55,7 @@ class Search:
         choices = [
             Choice(shape, rank, 0.0, self.cost(shape, rank))
             for shape, rank in known
-            if self.only in (None, shape) and not why_not(shape, self.target.convolution.group)
+            if self.only in (None, shape) and not why_not(shape, len(self.groups))
         ]
         return sorted((c for c in choices if c.cost <= self.share), key=lambda choice: choice.cost)
 
@@ -92,11 +90,6 @@ class Search:
         choices = [self._choice(shape, rank, self.errors(shape)) for shape in shapes[:_DECOMPOSED]]
         return sorted(front(choices), key=lambda choice: choice.error)
 
-    def cost(self, shape: KroneckerShape, rank: int) -> float:
-        """By the rule, as a share of the dense Conv."""
-        dense = dense_cost(self.target, self.pixels)
-        return kronecker_cost(self.target, shape, rank, self.pixels) / dense if dense else inf
-
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         """The relative L2 error of the weight, or about that of the output, in 0, 1, ... terms a group."""
         if self.moments is None:
@@ -113,7 +106,7 @@ class Search:
 
     def _affordable(self) -> Iterable[tuple[KroneckerShape, int]]:
         """Every shape that has a form, with the most terms that cost no more than the share and save parameters."""
-        group, size = self.target.convolution.group, self.groups[0].size
+        group, size = len(self.groups), self.groups[0].size
         if size > _LARGEST_WEIGHT:
             return
         for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):

@@ -33,6 +33,7 @@ from pydantic import Field
 from onnxcomp.context import Context
 from onnxcomp.factored import kronecker as emission
 from onnxcomp.factored.kronecker import why_not
+from onnxcomp.factored.prediction import conv_cost
 from onnxcomp.factored.search import Choice, Search
 from onnxcomp.factored.target import Target
 from onnxcomp.layerwise import LayerProblem
@@ -106,7 +107,7 @@ class Kronecker(FactoringPass):
             return
         target = site.target(context.model)
         share = _SHARE if self._measuring and only is None else inf
-        search = Search(target, site.groups, pixels, share, only, self.options.max_macs)
+        search = Search(site.groups, conv_cost(target, pixels), share, only, self.options.max_macs)
         key = self._key(site, pixels, on_data=context.layerwise is not None)
         choices = context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
         if isinstance(choices, str):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxcomp.factored.prediction import conv_cost
 from onnxcomp.factored.search import Choice, Search, front
 from onnxcomp.numerics.kronecker import KroneckerShape, decompose, reconstruct
 from tests.factored.convs import Walk, target_of
@@ -13,7 +14,7 @@ SHAPE = KroneckerShape(4, 8, 2, 8, 1, 3, 1, 3)
 
 def search_of(weight: NDArray[np.float32], share: float = 0.9) -> Search:
     target = target_of(weight, 1, Walk((1, 1), (1, 1), (1, 1, 1, 1)), (28, 28), False, True)
-    return Search(target, [weight], (28, 28), share)
+    return Search([weight], conv_cost(target, (28, 28)), share)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_compression_is_kept(weight: NDArray[np.float32]) -> None:
 
 def test_one_shape_alone(weight: NDArray[np.float32]) -> None:
     search = search_of(weight)
-    (choice,) = Search(search.target, search.groups, search.pixels, 10, SHAPE).with_rank(2)
+    (choice,) = Search(search.groups, search.cost, 10, SHAPE).with_rank(2)
     assert choice.shape == SHAPE and choice.error < 0.2
 
 
