@@ -16,14 +16,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data
 from onnxcomp.calibration.moments import Moments, layer_moments
-from onnxcomp.convolution import Convolution
+from onnxcomp.convolution import Convolution, is_standard
 from onnxcomp.errors import ModelError
-from onnxcomp.fragment import Fragment, unique
+from onnxcomp.fragment import Fragment, renamed, splice, unique
+from onnxcomp.linear import Linear
 from onnxcomp.model import Model
 from onnxcomp.numerics.moments import Array, rows, target
 
@@ -34,7 +34,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class LayerProblem:
-    """W* (C_out, C_in / group, k...) and H (Q, Q) or (group, Q, Q), the norm in which W' is to be near it."""
+    """W* in the shape of W, and H (Q, Q) or (group, Q, Q), the norm in which W' is to be near it."""
 
     weight: Array
     moment: Array
@@ -61,13 +61,12 @@ class Layerwise:
         return self._original.clone()
 
     def problem(self, output: str, *, sequential: bool = True) -> LayerProblem:
-        """Of the Conv that gives `output`; where not `sequential`, as if no other layer had been replaced.
+        """Of the layer that gives `output`; where not `sequential`, as if no other layer had been replaced.
 
+        Layers are Conv, Gemm and MatMul.
         Raises ModelError and DataError as `layer_moments` does.
         """
-        conv = Convolution.read(self._original, self._conv(self._original, output))
-        if isinstance(conv, str):
-            raise ModelError(f"'{output}': {conv}")
+        weight, bias = _numbers(self._original, output)
         ((_, found),) = layer_moments(
             self._current if sequential else self._original,
             [output],
@@ -77,41 +76,34 @@ class Layerwise:
             seed=self._seed,
             threads=self._threads,
         )
-        return _problem(conv, found)
+        return _problem(weight, bias, found)
 
     def settle(self, replaced: Fragment) -> None:
-        """From now on the network has the constants of `replaced`, nodes of the original with other numbers."""
-        graph = self._current.graph
-        tensors, taken = graph.tensors(), set(graph.tensors())
-        for proto in replaced.nodes:
-            node = tensors[proto.output[0]].inputs[0]
-            for i, name in enumerate(proto.input):
-                if name not in replaced.constants:
-                    continue
-                constant = gs.Constant(unique(name, taken), replaced.constants[name])
-                if i < len(node.inputs):
-                    node.inputs[i] = constant
-                else:
-                    node.inputs.append(constant)
-
-    @staticmethod
-    def _conv(model: Model, output: str) -> gs.Node:
-        return model.graph.tensors()[output].inputs[0]
+        """From now on the network has `replaced` where it gave the same outputs; what it reads is still there."""
+        tensors = self._current.graph.tensors()
+        outputs = [name for proto in replaced.nodes for name in proto.output if name in tensors]
+        taken = {*tensors, *replaced.constants}
+        names = {name: unique(name, taken) for name in replaced.constants}
+        splice(self._current, [tensors[name].inputs[0] for name in outputs], renamed(replaced, names))
 
 
-def _problem(conv: Convolution, found: Moments) -> LayerProblem:
+def _numbers(model: Model, output: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """W (C_out, C_in / group, k...) or (N, K), and b (C_out), of the layer that gives `output`."""
+    node = model.graph.tensors()[output].inputs[0]
+    layer = Convolution.read(model, node) if is_standard(node, "Conv") else Linear.read(model, node)
+    if isinstance(layer, str):
+        raise ModelError(f"'{output}': {layer}")
+    return layer.weight, layer.bias_or_zeros
+
+
+def _problem(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Moments) -> LayerProblem:
     assert found.cross is not None and found.output_mean is not None, "asked for with a reference"
     mean = found.mean[..., None]
     moment = found.moment - mean @ mean.swapaxes(1, 2)
     cross = found.cross - found.output_mean.reshape(*found.cross.shape[:-1], 1) @ mean.swapaxes(1, 2)
-    weight = target(cross, moment, conv.weight, DAMPING).reshape(conv.weight.shape)
+    best = target(cross, moment, weight, DAMPING).reshape(weight.shape)
     single = len(moment) == 1
-    return LayerProblem(
-        weight,
-        moment[0] if single else moment,
-        found.mean,
-        found.output_mean + conv.bias_or_zeros.astype(np.float64),
-    )
+    return LayerProblem(best, moment[0] if single else moment, found.mean, found.output_mean + bias.astype(np.float64))
 
 
 class _First:

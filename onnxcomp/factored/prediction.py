@@ -1,11 +1,12 @@
-"""A cheap rule for what the two convolutions of a Kronecker product take, to choose what is worth measuring.
+"""A cheap rule for what the two layers of a Kronecker product take, to choose what is worth measuring.
 
 In multiply-adds as a large dense Conv does them. Output channels are computed in blocks of 16, and a block or two alone
 do not fill the machine: 16 take as long as 24 should. A number that a Reshape, Transpose or product only carries from
-one place to another costs as much as 24 multiply-adds.
+one place to another costs as much as 24 multiply-adds. A number of a fully connected layer's weight takes as long to be
+read as 8 rows of its input take to be multiplied with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, prod
 
 from onnxcomp.factored.target import Target
@@ -17,12 +18,30 @@ Cost = Callable[[KroneckerShape, int], float]
 _BLOCK = 16
 _START = 8  # output channels' worth of work that every pass over the input takes besides
 _MACS_PER_MOVE = 24
+_ROWS_PER_READ = 8
 
 
 def conv_cost(target: Target, pixels: tuple[int, ...]) -> Cost:
     """For a Conv on maps of `pixels` along every axis."""
     dense = _dense(target, pixels)
     return lambda shape, rank: _factored(target, shape, rank, pixels) / dense if dense else inf
+
+
+def linear_cost(weight_shape: Sequence[int], rows: int) -> Cost:
+    """For a fully connected layer of a weight (N, K) on `rows` rows of K numbers."""
+    N, K = weight_shape
+
+    def cost(shape: KroneckerShape, rank: int) -> float:
+        terms = shape.c1 * rank
+        total = _linear(rows * shape.c1, shape.c2, rank * shape.f2) + _linear(rows * shape.f2, terms, shape.f1)
+        moved = rows * shape.f2 * (terms + 2 * shape.f1) if shape.f2 > 1 else 0
+        return (total + _MACS_PER_MOVE * moved) / _linear(rows, K, N)
+
+    return cost
+
+
+def _linear(rows: int, inputs: int, outputs: int) -> int:
+    return (rows + _ROWS_PER_READ) * inputs * outputs
 
 
 def _dense(target: Target, pixels: tuple[int, ...]) -> float:

@@ -20,7 +20,8 @@ from onnxcomp.numerics.spectrum import tail_energies
 
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed
 _LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
-_LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
+_LARGEST_LOW_RANK = 4096  # of the shapes that are a low rank: a few of a layer, and often the closest
+LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
 _BLOCK = 16  # channels that ONNX Runtime computes at once
 
 
@@ -107,10 +108,10 @@ class Search:
     def _affordable(self) -> Iterable[tuple[KroneckerShape, int]]:
         """Every shape that has a form, with the most terms that cost no more than the share and save parameters."""
         group, size = len(self.groups), self.groups[0].size
-        if size > _LARGEST_WEIGHT:
+        if size > LARGEST_WEIGHT:
             return
         for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):
-            if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
+            if min(shape.unfolded) == 1 or min(shape.unfolded) > _largest_gram(shape) or why_not(shape, group):
                 continue
             limit = min(shape.rank_max, (size - 1) // shape.parameters(1))
             limit = int(min(limit, self.max_macs * size / shape.macs(1)))
@@ -141,6 +142,10 @@ def front(choices: Sequence[Choice]) -> list[Choice]:
             for j, other in enumerate(points)
         )
     ]
+
+
+def _largest_gram(shape: KroneckerShape) -> int:
+    return _LARGEST_LOW_RANK if shape.c1 == shape.f2 == 1 else _LARGEST_GRAM
 
 
 def _whole_blocks(shape: KroneckerShape, rank: int, *, up: bool) -> int:

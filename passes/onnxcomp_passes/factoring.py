@@ -1,31 +1,26 @@
-"""What the passes that factor convolutions share: their sites, and the candidates made of factors."""
+"""What the passes that factor layers share: their options, and the candidates made of factors."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import TensorProto
 from pydantic import Field
 
 from onnxcomp.context import Context, NotRunnable, Timing
-from onnxcomp.convolution import Convolution, is_standard, macs
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.factored.counting import multiply_adds
-from onnxcomp.factored.geometry import Geometry, MapSize
-from onnxcomp.factored.target import Target, with_weight
 from onnxcomp.fragment import Fragment, splice
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import kronecker, shared_basis
-from onnxcomp.numerics.kronecker import KroneckerShape
 from onnxcomp.numerics.spectrum import tail_energies
-from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
-from onnxcomp_passes.epilogue import Epilogue, find_epilogue
+from onnxcomp.pass_api import Candidate, Pass, PassOptions, Site
+from onnxcomp_passes.factor_sites import FactorSite
 
 EXACT = 1e-6  # relative L2 error of a weight: what a few roundings to float32 come to
 
@@ -46,46 +41,8 @@ class FactoringOptions(PassOptions):
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
 
 
-@dataclass(frozen=True, eq=False)
-class FactorSite(Site):
-    """A Conv, its numbers, and what ONNX Runtime fuses into it: a BatchNormalization, a residual, an activation.
-
-    Factored, a Conv may lose what is fused into it: candidates are timed with all of that, and replace the Conv alone.
-    """
-
-    convolution: Convolution
-    geometry: Geometry
-    map_size: MapSize
-    normalisation: tuple[gs.Node, ...]  # BatchNormalization, or nothing
-    epilogue: Epilogue
-    exact: tuple[tuple[KroneckerShape, int], ...] = ()  # shapes and ranks known to be all of the weight
-
-    @property
-    def fused(self) -> tuple[gs.Node, ...]:
-        """The Conv and all that is fused into it."""
-        return (*self.nodes, *self.normalisation, *self.epilogue.nodes)
-
-    def with_bias(self, bias: NDArray[np.floating]) -> "FactorSite":
-        """The site of a Conv with another bias (C_out)."""
-        return replace(self, convolution=replace(self.convolution, bias=bias))
-
-    def target(self, model: Model) -> Target:
-        """The Conv as the fragment to be rebuilt."""
-        return Target(Fragment.of(model, self.nodes), self.convolution, self.geometry, self.map_size)
-
-    @property
-    def groups(self) -> list[NDArray[np.floating]]:
-        """The weight of each group, kernels in one dimension as (1, k): (C_out / group, C_in / group, kh, kw)."""
-        return self.groups_of(self.convolution.weight)
-
-    def groups_of(self, weight: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-        """The same of another weight of that shape."""
-        planar = weight if weight.ndim == 4 else weight[:, :, None]
-        return np.split(planar, self.convolution.group)
-
-
 class FactoringPass(Pass):
-    """A pass that replaces a Conv, or as many of the nodes fused into it as the candidate stands for."""
+    """A pass that replaces a layer, or as many of the nodes fused into it as the candidate stands for."""
 
     options: FactoringOptions
 
@@ -101,77 +58,18 @@ class FactoringPass(Pass):
 
     def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
         """Splice the candidate in; what it does not stand for stays."""
-        assert isinstance(site, FactorSite) and candidate.before is not None and candidate.after is not None
-        splice(graph, site.fused[: len(candidate.before.nodes)], candidate.after)
+        assert isinstance(site, FactorSite) and candidate.after is not None
+        given = [node.outputs[0].name for node in site.fused]
+        splice(graph, site.fused[: given.index(candidate.after.outputs[0]) + 1], candidate.after)
 
 
 def problem_of(site: FactorSite, context: Context, *, sequential: bool) -> LayerProblem:
-    """What the Conv's stand-in is to be near to. Raises NotRunnable where that cannot be told from the data."""
+    """What the layer's stand-in is to be near to. Raises NotRunnable where that cannot be told from the data."""
     assert context.layerwise is not None
     try:
         return context.layerwise.problem(site.key, sequential=sequential)
     except (ModelError, DataError) as error:
         raise NotRunnable(str(error)) from error
-
-
-def factor_sites(graph: Model) -> Iterable[FactorSite | Declined]:
-    """Every Conv of `graph`, with what follows it."""
-    graph.infer_shapes()
-    taken: set[int] = set()
-    for node in list(graph.graph.nodes):
-        if is_standard(node, "Conv"):
-            yield _site(graph, node, taken)
-
-
-def _site(graph: Model, node: gs.Node, taken: set[int]) -> FactorSite | Declined:
-    name = Site((node,)).name
-    convolution = Convolution.read(graph, node)
-    reason = convolution if isinstance(convolution, str) else why_not_factored(convolution)
-    if reason is None and graph.stored_bytes(node.inputs[1]) is None:
-        reason = f"'{node.inputs[1].name}' is a constant expression: factors of it would be stored"
-    if reason or isinstance(convolution, str):
-        return Declined(name, str(reason))
-    map_size = _map_size(node.inputs[0], convolution.weight.ndim)
-    geometry = Geometry.of(convolution, map_size)
-    if isinstance(geometry, str):
-        return Declined(name, geometry)
-    norm = _normalisation(graph, node)
-    epilogue = find_epilogue(graph, norm or node, taken)
-    taken.update(id(n) for n in epilogue.nodes)
-    return FactorSite((node,), convolution, geometry, map_size, (norm,) if norm else (), epilogue)
-
-
-def why_not_factored(convolution: Convolution) -> str | None:
-    """Why nothing is gained by, or known of, factoring a Conv; or None."""
-    weight = convolution.weight
-    if weight.ndim > 4:
-        return f"{weight.ndim - 2}-D convolutions are not supported"
-    if weight.dtype != np.float32:
-        return f"the weight is {weight.dtype}, factors are float32"
-    if not np.isfinite(weight).all():
-        return "the weight holds NaN or Inf"
-    if weight.shape[1] == 1 and convolution.group > 1:
-        return "a depthwise convolution has nothing to factor"
-    return None if weight.any() else "the weight is all zeros"
-
-
-def _map_size(x: gs.Tensor, rank: int) -> MapSize:
-    """The sizes that every input of the model gives `x`, None where they are symbols."""
-    if x.shape is None or len(x.shape) != rank:
-        return (None,) * (rank - 2)
-    return tuple(size if isinstance(size, int) and size > 0 else None for size in x.shape[2:])
-
-
-def _normalisation(graph: Model, node: gs.Node) -> gs.Node | None:
-    """The BatchNormalization at inference that alone reads `node`, with constants that ONNX Runtime can fold."""
-    y = node.outputs[0]
-    if len(y.outputs) != 1 or graph.is_interface(y) or graph.is_captured(y):
-        return None
-    norm = y.outputs[0]
-    if not is_standard(norm, "BatchNormalization") or norm.inputs[0] is not y or len(norm.outputs) != 1:
-        return None
-    known = all(graph.constant(tensor) is not None for tensor in norm.inputs[1:])
-    return norm if known and not norm.attrs.get("training_mode", 0) else None
 
 
 def why_not_here(site: FactorSite, context: Context) -> str | None:
@@ -183,12 +81,12 @@ def why_not_here(site: FactorSite, context: Context) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """What is made of the first `count` of a site's fused nodes, W', the weight it stands for, and how it is told."""
+    """What is made of the layer, or of `count` of its fused nodes, W', the weight it stands for, and how it is told."""
 
     after: Fragment
     weight: NDArray[np.floating]
     options: Mapping[str, Any]
-    count: int = 1
+    count: int | None = None
     bias: NDArray[np.floating] | None = None  # b', where it is another too
 
 
@@ -197,15 +95,16 @@ def candidate(method: str, site: FactorSite, draft: Draft, context: Context, *, 
 
     Where W' is W but for rounding, the rewrite stands for W itself, and is exact.
     """
-    before, dense = Fragment.of(context.model, site.fused[: draft.count]), site.convolution.weight
-    error = relative_error(dense, draft.weight.reshape(dense.shape))
-    dense_macs = macs(site.nodes[0], context.shapes, dense.shape)
+    count = draft.count or len(site.nodes)
+    before = Fragment.of(context.model, site.fused[:count])
+    error = relative_error(site.weight, draft.weight.reshape(site.weight.shape))
+    dense_macs = site.macs(context)
     return Candidate(
         method,
         draft.after,
-        before if error <= EXACT else with_weight(before, draft.weight, draft.bias),
+        before if error <= EXACT else site.dense(before, draft.weight, draft.bias),
         draft.options,
-        _timing(site, draft, context) if measured else None,
+        _timing(site, draft.after, count, context) if measured else None,
         error=0.0 if error <= EXACT else error,
         size_bytes=(before.size_bytes, draft.after.size_bytes),
         macs=None
@@ -214,10 +113,10 @@ def candidate(method: str, site: FactorSite, draft: Draft, context: Context, *, 
     )
 
 
-def _timing(site: FactorSite, draft: Draft, context: Context) -> Timing | None:
-    whole, after = Fragment.of(context.model, site.fused), draft.after
+def _timing(site: FactorSite, after: Fragment, count: int, context: Context) -> Timing | None:
+    whole = Fragment.of(context.model, site.fused)
     constants = {**whole.constants, **after.constants}
-    nodes = (*after.nodes, *whole.nodes[draft.count :])
+    nodes = (*after.nodes, *whole.nodes[count:])
     read = {name for node in nodes for name in node.input}
     kept = {name: value for name, value in constants.items() if name in read}
     return context.measure(whole, Fragment(nodes, kept, whole.inputs, whole.outputs, after.functions))

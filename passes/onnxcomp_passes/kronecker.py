@@ -31,11 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onnxcomp.context import Context
-from onnxcomp.factored import kronecker as emission
-from onnxcomp.factored.kronecker import why_not
-from onnxcomp.factored.prediction import conv_cost
 from onnxcomp.factored.search import Choice, Search
-from onnxcomp.factored.target import Target
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import als, kronecker
@@ -44,18 +40,19 @@ from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
+from onnxcomp_passes.conv_sites import conv_sites
+from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
     FactoringOptions,
     FactoringPass,
-    FactorSite,
     as_stored,
     candidate,
-    factor_sites,
     problem_of,
     why_not_here,
 )
+from onnxcomp_passes.linear_sites import linear_sites
 
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
@@ -68,7 +65,9 @@ class KroneckerOptions(FactoringOptions):
     rank: int | None = Field(None, ge=1, description="R, the number of products")
     max_macs: float = Field(1.0, gt=0, description="multiply-adds a layer may take, as a share of the dense layer's")
     shape: str | None = Field(
-        None, pattern=r"^\d+x\d+(x\d+){1,2}$", description="of A: F1xC1xh1xw1 (F1xC1xw1 in one dimension)"
+        None,
+        pattern=r"^\d+x\d+(x\d+){0,2}$",
+        description="of A: F1xC1xh1xw1, without what the layer has not",
     )
 
 
@@ -82,8 +81,8 @@ class Kronecker(FactoringPass):
     options: KroneckerOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv; without options, those whose weights are short sums of products."""
-        for site in factor_sites(graph):
+        """Every Conv, Gemm and MatMul; without options, those whose weights are short sums of products."""
+        for site in (*conv_sites(graph), *linear_sites(graph)):
             if isinstance(site, Declined) or self._lossy:
                 yield site
                 continue
@@ -96,30 +95,33 @@ class Kronecker(FactoringPass):
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The best of the factorisations, timed against the dense Conv."""
         assert isinstance(site, FactorSite)
-        pixels = context.shapes.get(site.nodes[0].inputs[0].name, ())[2:]
-        reason = why_not_here(site, context) or ("the size of the map is not known" if 0 in (pixels or (0,)) else None)
-        if reason:
-            yield Declined(site.name, reason)
-            return
-        only = self._only(site)
-        if isinstance(only, str):
-            yield Declined(site.name, only)
-            return
-        target = site.target(context.model)
-        share = _SHARE if self._measuring and only is None else inf
-        search = Search(site.groups, conv_cost(target, pixels), share, only, self.options.max_macs)
-        key = self._key(site, pixels, on_data=context.layerwise is not None)
-        choices = context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
+        choices = why_not_here(site, context) or self._found(site, context)
         if isinstance(choices, str):
             yield Declined(site.name, choices)
         else:
-            yield from self._candidates(site, target, choices, context)
+            yield from self._candidates(site, choices, context)
 
-    def _key(self, site: FactorSite, pixels: tuple[int, ...], *, on_data: bool) -> str:
+    def _found(self, site: FactorSite, context: Context) -> Sequence[Choice] | str:
+        """What to make candidates of, the best first, or why there is nothing."""
+        refusal = site.why_not_approximated(on_data=context.layerwise is not None) if self._lossy else None
+        if refusal:
+            return refusal
+        cost, only = site.cost(context), self._only(site)
+        if isinstance(cost, str):
+            return cost
+        if isinstance(only, str):
+            return only
+        share = _SHARE if self._measuring and only is None else inf
+        search = Search(site.groups, cost, share, only, self.options.max_macs)
+        key = self._key(site, context)
+        return context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
+
+    def _key(self, site: FactorSite, context: Context) -> str:
         """Tells searches of different results apart."""
-        content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
-        where = site.key if on_data else ""
-        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels} {where}"
+        content = hashlib.sha256(site.weight.tobytes()).hexdigest()
+        where = "" if context.layerwise is None else site.key
+        x = context.shapes[site.nodes[0].inputs[0].name]
+        return f"{self.text()} {content} {site.weight.shape} {site.walk} {x} {where}"
 
     def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
         """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
@@ -142,15 +144,13 @@ class Kronecker(FactoringPass):
         """Whether the closest decomposition that is faster is asked for, not the fastest that is close enough."""
         return self.options.compression is not None or self.options.rank is not None
 
-    def _candidates(
-        self, site: FactorSite, target: Target, choices: Sequence[Choice], context: Context
-    ) -> Iterator[Candidate]:
+    def _candidates(self, site: FactorSite, choices: Sequence[Choice], context: Context) -> Iterator[Candidate]:
         """The first few choices; where the closest is asked for, the first that is faster stands alone."""
         made = []
         for choice in choices[: _MEASURED if self._measuring else 1]:
             factors = factors_of(site.groups, choice.shape, choice.rank)
             weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
-            draft = Draft(emission.kronecker(target, factors), weight, _words(choice))
+            draft = Draft(site.factored(context.model, factors), weight, _words(choice))
             one = candidate(self.name, site, draft, context, measured=self._measuring)
             if self._closest and one.timing and one.timing.after_ms < WORTHWHILE * one.timing.before_ms:
                 yield one
@@ -165,7 +165,7 @@ class Kronecker(FactoringPass):
         factors = self._fitted_factors(site.groups_of(problem.weight), problem.moment, shape, rank)
         weight = np.concatenate([kronecker.reconstruct(one) for one in factors])
         bias = problem.bias(weight)
-        after = emission.kronecker(site.with_bias(bias).target(context.model), factors)
+        after = site.with_bias(bias).factored(context.model, factors)
         draft = Draft(after, weight, candidate_.options, bias=bias)
         return candidate(self.name, site, draft, context, measured=False)
 
@@ -182,7 +182,7 @@ class Kronecker(FactoringPass):
         ]
 
     def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
-        """What to make candidates of, the best first, or why there is nothing."""
+        """The same by the options."""
         options = self.options
         allowed = 1.0 if options.max_error is None else max(options.max_error, EXACT)
         if options.compression or options.rank:
@@ -201,13 +201,13 @@ class Kronecker(FactoringPass):
         """The shape in which A is as `words` say, or why this weight has none such."""
         whole = site.groups[0].shape
         a = [int(size) for size in words.split("x")]
-        if site.convolution.weight.ndim == 3 and len(a) == 3:
-            a.insert(2, 1)
+        if len(a) == site.weight.ndim < 4:
+            a[2:2] = [1] * (4 - len(a))
         if len(a) != 4 or any(size < 1 or total % size for size, total in zip(a, whole, strict=True)):
-            return f"a weight of {list(site.convolution.weight.shape)} has no factor of {words}"
+            return f"a weight of {list(site.weight.shape)} has no factor of {words}"
         f1, c1, h1, w1 = a
         shape = KroneckerShape(f1, whole[0] // f1, c1, whole[1] // c1, h1, whole[2] // h1, w1, whole[3] // w1)
-        return why_not(shape, site.convolution.group) or shape
+        return site.why_not(shape) or shape
 
 
 def _exact(groups: Sequence[NDArray[np.floating]]) -> list[tuple[KroneckerShape, int]] | str:

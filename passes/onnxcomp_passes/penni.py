@@ -40,17 +40,17 @@ from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
+from onnxcomp_passes.conv_sites import ConvSite, conv_sites
+from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
     FactoringOptions,
     FactoringPass,
-    FactorSite,
     Solver,
     as_stored,
     basis_errors,
     candidate,
-    factor_sites,
     few_bases,
     relative_error,
     why_not_here,
@@ -80,13 +80,13 @@ class Penni(FactoringPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv whose kernels share few enough bases."""
-        for site in factor_sites(graph):
-            bases = self._bases(site.convolution) if isinstance(site, FactorSite) else 0
-            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, FactorSite) else site
+        for site in conv_sites(graph):
+            bases = self._bases(site.convolution) if isinstance(site, ConvSite) else 0
+            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, ConvSite) else site
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The forms, timed against the dense Conv."""
-        assert isinstance(site, FactorSite)
+        assert isinstance(site, ConvSite)
         d = self._bases(site.convolution)
         refusal = d if isinstance(d, str) else why_not_here(site, context)
         if refusal or isinstance(d, str):
@@ -107,6 +107,7 @@ class Penni(FactoringPass):
 
     def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many bases and zeros, nearest to W* in its norm."""
+        assert isinstance(site, ConvSite)
         d, form = candidate_.options["d"], candidate_.options["form"]
         coefficients, bases = fitted_factors(problem, d, self.options.sparsity, self.options.solver)
         weight = shared_basis.reconstruct(coefficients, bases)
@@ -132,7 +133,7 @@ class Penni(FactoringPass):
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
-    def _forms(self, site: FactorSite, zeros: float, *, portable: bool) -> list[Form]:
+    def _forms(self, site: ConvSite, zeros: float, *, portable: bool) -> list[Form]:
         """What to try. Coefficients go first only where they then work on no more pixels and channels."""
         if self.options.form != "auto":
             return [self.options.form]
@@ -168,7 +169,7 @@ def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solve
 
 
 def _emit(
-    form: Form, site: FactorSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
+    form: Form, site: ConvSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
 ) -> tuple[Fragment, int]:
     """The fragment, and how many of the nodes fused into the Conv it stands for."""
     if form == "fused":

@@ -25,6 +25,11 @@ class Linear:
         """Whether X may be other than a matrix."""
         return bool(self.nodes[0].op == "MatMul")
 
+    @property
+    def bias_or_zeros(self) -> NDArray[Any]:
+        """b, as a Convolution has it."""
+        return self.bias
+
     @classmethod
     def read(cls, model: Model, node: gs.Node) -> "Linear | str":
         """The numbers of `node`, a Gemm or MatMul, or the reason they are not known."""

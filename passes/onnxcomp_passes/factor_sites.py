@@ -1,0 +1,91 @@
+"""Layers whose weights could be factored: what a pass has to know of one, whichever its kind."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxcomp.context import Context
+from onnxcomp.factored.prediction import Cost
+from onnxcomp.fragment import Fragment
+from onnxcomp.model import Model
+from onnxcomp.numerics.kronecker import Factors, KroneckerShape
+from onnxcomp.pass_api import Site
+from onnxcomp_passes.epilogue import Epilogue
+
+
+@dataclass(frozen=True, eq=False)
+class FactorSite(Site, ABC):
+    """A layer of constant weight, and what ONNX Runtime fuses into it.
+
+    Factored, it may lose what is fused into it: candidates are timed with all of that, and replace the layer alone.
+    """
+
+    epilogue: Epilogue
+    # Shapes and ranks known to be all of the weight.
+    exact: tuple[tuple[KroneckerShape, int], ...] = field(default=(), kw_only=True)
+
+    @property
+    @abstractmethod
+    def weight(self) -> NDArray[np.floating]:
+        """W (C_out, C_in / group, k...), or (N, K)."""
+
+    @property
+    @abstractmethod
+    def walk(self) -> object:
+        """How the layer goes over its input."""
+
+    @property
+    def fused(self) -> tuple[gs.Node, ...]:
+        """The layer and all that is fused into it."""
+        return (*self.nodes, *self.epilogue.nodes)
+
+    @property
+    def groups(self) -> list[NDArray[np.floating]]:
+        """The weight of each group as a kernel in two dimensions: (C_out / group, C_in / group, kh, kw)."""
+        return self.groups_of(self.weight)
+
+    @abstractmethod
+    def groups_of(self, weight: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        """The same of another weight of that size."""
+
+    @abstractmethod
+    def with_bias(self, bias: NDArray[np.floating]) -> Self:
+        """The site of a layer with another bias (C_out)."""
+
+    @abstractmethod
+    def dense(self, before: Fragment, weight: NDArray[np.floating], bias: NDArray[np.floating] | None) -> Fragment:
+        """`before`, the layer and as many of the nodes fused into it, with another weight, and bias where given."""
+
+    @abstractmethod
+    def factored(self, model: Model, factors: Sequence[Factors]) -> Fragment:
+        """The layer by the factors of each group."""
+
+    @abstractmethod
+    def why_not(self, shape: KroneckerShape) -> str | None:
+        """Why the layer has no form where its weights split as `shape`, or None."""
+
+    def why_not_approximated(self, *, on_data: bool) -> str | None:
+        """Why factors near the weight, fitted to data or not, can not be computed, or None."""
+        return None
+
+    @abstractmethod
+    def cost(self, context: Context) -> Cost | str:
+        """The rule for what factors take, or why it can not be told."""
+
+    @abstractmethod
+    def macs(self, context: Context) -> int | None:
+        """Multiply-adds of the layer, None where a shape is unknown."""
+
+
+def why_not_numbers(weight: NDArray[np.floating]) -> str | None:
+    """Why the numbers of a weight can not be factored, or None."""
+    if weight.dtype != np.float32:
+        return f"the weight is {weight.dtype}, factors are float32"
+    if not np.isfinite(weight).all():
+        return "the weight holds NaN or Inf"
+    return None if weight.any() else "the weight is all zeros"
