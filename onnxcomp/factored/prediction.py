@@ -33,15 +33,19 @@ def linear_cost(weight_shape: Sequence[int], rows: int) -> Cost:
 
     def cost(shape: KroneckerShape, rank: int) -> float:
         terms = shape.c1 * rank
-        total = _linear(rows * shape.c1, shape.c2, rank * shape.f2) + _linear(rows * shape.f2, terms, shape.f1)
-        moved = rows * shape.f2 * (terms + 2 * shape.f1) if shape.f2 > 1 else 0
-        return (total + _MACS_PER_MOVE * moved) / _linear(rows, K, N)
+        first = _linear(rows * shape.c1, shape.c2, rank * shape.f2)
+        if shape.f2 == 1:
+            return (first + _linear(rows, terms, shape.f1)) / dense
+        second = shape.f1 * terms * (rows * _channels(shape.f2) + _ROWS_PER_READ)
+        moved = rows * shape.f2 * (terms + 2 * shape.f1)
+        return (first + second + _MACS_PER_MOVE * moved) / dense
 
+    dense = _linear(rows, K, N)
     return cost
 
 
 def _linear(rows: int, inputs: int, outputs: int) -> int:
-    return (rows + _ROWS_PER_READ) * inputs * outputs
+    return inputs * (rows * _channels(outputs) + _ROWS_PER_READ * outputs)
 
 
 def _dense(target: Target, pixels: tuple[int, ...]) -> float:
@@ -69,7 +73,12 @@ def _factored(target: Target, shape: KroneckerShape, rank: int, pixels: tuple[in
 
 def _conv(out: tuple[int | None, ...], times: int, channels: int, products: int) -> float:
     """`times` convolutions to `channels` maps of `out`, `products` multiply-adds for each number."""
-    return times * _pixels(out) * (-(-channels // _BLOCK) * _BLOCK + _START) * products
+    return times * _pixels(out) * _channels(channels) * products
+
+
+def _channels(count: int) -> int:
+    """How many of a large layer's output channels take as long as `count` alone do."""
+    return -(-count // _BLOCK) * _BLOCK + _START
 
 
 def _pixels(size: tuple[int | None, ...]) -> int:

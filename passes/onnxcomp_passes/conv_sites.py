@@ -1,6 +1,6 @@
 """Convolutions whose weights could be factored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,16 +72,8 @@ class ConvSite(FactorSite):
         return macs(self.nodes[0], context.shapes, self.weight.shape)
 
 
-def conv_sites(graph: Model) -> Iterable[ConvSite | Declined]:
-    """Every Conv of `graph`, with what follows it."""
-    graph.infer_shapes()
-    taken: set[int] = set()
-    for node in list(graph.graph.nodes):
-        if is_standard(node, "Conv"):
-            yield _site(graph, node, taken)
-
-
-def _site(graph: Model, node: gs.Node, taken: set[int]) -> ConvSite | Declined:
+def conv_site(graph: Model, node: gs.Node, taken: set[int]) -> ConvSite | Declined:
+    """A Conv, with what follows it."""
     name = Site((node,)).name
     convolution = Convolution.read(graph, node)
     reason = convolution if isinstance(convolution, str) else _why_not_factored(convolution)

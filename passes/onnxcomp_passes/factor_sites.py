@@ -1,7 +1,7 @@
 """Layers whose weights could be factored: what a pass has to know of one, whichever its kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -10,11 +10,12 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxcomp.context import Context
+from onnxcomp.convolution import is_standard
 from onnxcomp.factored.prediction import Cost
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
-from onnxcomp.pass_api import Site
+from onnxcomp.pass_api import Declined, Site
 from onnxcomp_passes.epilogue import Epilogue
 
 
@@ -80,6 +81,19 @@ class FactorSite(Site, ABC):
     @abstractmethod
     def macs(self, context: Context) -> int | None:
         """Multiply-adds of the layer, None where a shape is unknown."""
+
+
+Reader = Callable[[Model, gs.Node, set[int]], FactorSite | Declined]
+"""What makes a site of a node; the nodes whose ids are in the set belong to other sites, and those it takes go there."""
+
+
+def factor_sites(graph: Model, readers: Mapping[str, Reader]) -> Iterator[FactorSite | Declined]:
+    """Every node of `graph` whose operator has a reader, in order."""
+    graph.infer_shapes()
+    taken: set[int] = set()
+    for node in list(graph.graph.nodes):
+        if is_standard(node, *readers):
+            yield readers[node.op](graph, node, taken)
 
 
 def why_not_numbers(weight: NDArray[np.floating]) -> str | None:

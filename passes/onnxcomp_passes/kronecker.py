@@ -40,8 +40,8 @@ from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
-from onnxcomp_passes.conv_sites import conv_sites
-from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.conv_sites import conv_site
+from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
@@ -52,8 +52,9 @@ from onnxcomp_passes.factoring import (
     problem_of,
     why_not_here,
 )
-from onnxcomp_passes.linear_sites import linear_sites
+from onnxcomp_passes.linear_sites import linear_site
 
+_READERS = {"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site}
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
 
@@ -82,7 +83,7 @@ class Kronecker(FactoringPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv, Gemm and MatMul; without options, those whose weights are short sums of products."""
-        for site in (*conv_sites(graph), *linear_sites(graph)):
+        for site in factor_sites(graph, _READERS):
             if isinstance(site, Declined) or self._lossy:
                 yield site
                 continue

@@ -1,6 +1,6 @@
 """Fully connected layers whose weights could be factored: Gemm, and MatMul with the Add of its bias."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxcomp.context import Context
-from onnxcomp.convolution import is_standard, macs
+from onnxcomp.convolution import macs
 from onnxcomp.factored import linear as emission
 from onnxcomp.factored.linear import LinearTarget
 from onnxcomp.factored.prediction import Cost, linear_cost
@@ -76,16 +76,8 @@ class LinearSite(FactorSite):
         return macs(self.nodes[0], context.shapes, self.weight.T.shape)
 
 
-def linear_sites(graph: Model) -> Iterable[LinearSite | Declined]:
-    """Every Gemm and MatMul of `graph`, with what follows it."""
-    graph.infer_shapes()
-    taken: set[int] = set()
-    for node in list(graph.graph.nodes):
-        if is_standard(node, "Gemm", "MatMul"):
-            yield _site(graph, node, taken)
-
-
-def _site(graph: Model, node: gs.Node, taken: set[int]) -> LinearSite | Declined:
+def linear_site(graph: Model, node: gs.Node, taken: set[int]) -> LinearSite | Declined:
+    """A Gemm or MatMul, with what follows it."""
     linear = Linear.read(graph, node)
     reason = linear if isinstance(linear, str) else _why_not_factored(graph, linear)
     if reason or isinstance(linear, str):

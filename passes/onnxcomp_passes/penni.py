@@ -40,8 +40,8 @@ from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
-from onnxcomp_passes.conv_sites import ConvSite, conv_sites
-from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.conv_sites import ConvSite, conv_site
+from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.factoring import (
     EXACT,
     Draft,
@@ -80,7 +80,7 @@ class Penni(FactoringPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv whose kernels share few enough bases."""
-        for site in conv_sites(graph):
+        for site in factor_sites(graph, {"Conv": conv_site}):
             bases = self._bases(site.convolution) if isinstance(site, ConvSite) else 0
             yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, ConvSite) else site
 
