@@ -84,7 +84,7 @@ class FactorSite(Site, ABC):
 
 
 Reader = Callable[[Model, gs.Node, set[int]], FactorSite | Declined]
-"""What makes a site of a node; the nodes whose ids are in the set belong to other sites, and those it takes go there."""
+"""What makes a site of a node; ids of nodes that belong to other sites are in the set, and those it takes go there."""
 
 
 def factor_sites(graph: Model, readers: Mapping[str, Reader]) -> Iterator[FactorSite | Declined]:
