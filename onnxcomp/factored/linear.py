@@ -3,12 +3,13 @@
     Y = X W^T + b
     W[f1 F2 + f2, c1 C2 + c2] = sum over r of A_r[f1, c1] B_r[f2, c2]        A (R, F1, C1), B (R, F2, C2)
 
-    u[c1, r, f2] = sum over c2 of X[c1, c2] B_r[f2, c2]        rows of C2 numbers by B (R F2, C2)
-    Y[f1, f2]    = sum over c1 and r of A_r[f1, c1] u[c1, r, f2]        A (F1, C1 R) by u (C1 R, F2)
+    B first    u[c1, r, f2] = sum over c2 of X[c1, c2] B_r[f2, c2]         Y[f1, f2] = sum over c1, r of A_r[f1, c1] u
+    A first    v[f1, r, c2] = sum over c1 of A_r[f1, c1] X[c1, c2]         Y[f1, f2] = sum over r, c2 of v B_r[f2, c2]
 
-(Hameed et al., AAAI 2022, section 3, for a kernel of one pixel.) Both read u in the order in which it is made, so that
-no data moves: between the products stand Reshapes alone. Where F2 = 1 the second is another layer, of u by A; the low
-rank W = A B is the case C1 = F2 = 1, and has no Reshape.
+(Hameed et al., AAAI 2022, section 3, for a kernel of one pixel.) X is the matrix of its numbers [c1, c2], B comes from
+the right and A from the left, and both orders read what the first product made as it lies: between the products stand
+Reshapes alone. A that has one column on its right (F2 = 1, or C2 = 1) comes from the right too. The low rank W = A B is
+the case C1 = F2 = 1, and has no Reshape.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.factored.target import Steps
 from onnxcomp.fragment import Fragment
-from onnxcomp.numerics.kronecker import Factors
+from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,24 +46,44 @@ def dense(target: LinearTarget, weight: NDArray[np.floating]) -> Fragment:
     return after
 
 
+def a_first(shape: KroneckerShape) -> bool:
+    """Whether A comes first: where that takes fewer multiply-adds."""
+    F, C = shape.weight[:2]
+    return C * shape.f1 + F * shape.c2 < C * shape.f2 + F * shape.c1
+
+
 def kronecker(target: LinearTarget, factors: Factors) -> Fragment:
     """The two products. `factors` are those of W (N, K, 1, 1)."""
-    steps, lead = _Steps(target), [0] * (target.rank - 1)
-    R, F1, C1 = factors.a.shape[:3]
-    F2, C2 = factors.b.shape[1:3]
-    a = factors.a.reshape(R, F1, C1).transpose(1, 2, 0).reshape(F1, C1 * R)
-    b = factors.b.reshape(R * F2, C2)
-    x = steps.reshape("slices", steps.x, [*lead, C1, C2]) if C1 > 1 else steps.x
-    u = steps.layer("b", x, b)
-    if F2 == 1:
-        u = steps.reshape("terms", u, [*lead, C1 * R]) if C1 > 1 else u
-        steps.layer("a", u, a, target.bias)
+    shape = KroneckerShape(*(n for pair in zip(factors.a.shape[1:], factors.b.shape[1:], strict=True) for n in pair))
+    return (_by_a_first if a_first(shape) else _by_b_first)(target, shape, factors)
+
+
+def _by_b_first(target: LinearTarget, shape: KroneckerShape, factors: Factors) -> Fragment:
+    steps, terms = _Steps(target), shape.c1 * factors.rank
+    a = factors.a[..., 0, 0].transpose(1, 2, 0).reshape(shape.f1, terms)
+    b = factors.b.reshape(-1, shape.c2)
+    slices = steps.reshape("slices", steps.x, shape.c1, shape.c2) if shape.c1 > 1 else steps.x
+    u = steps.layer("b", slices, b)
+    if shape.f2 > 1:
+        product = steps.from_left("a", a, steps.reshape("terms", u, terms, shape.f2))
+        steps.whole(product, target.bias)
     else:
-        terms = steps.reshape("terms", u, [*lead, C1 * R, F2])
-        product = steps.add("product", "MatMul", [steps.constant("a", a), terms])
-        y = steps.reshape("whole", product, [*lead, F1 * F2])
-        if target.bias.any():
-            steps.biased(y, target.bias)
+        steps.layer("a", steps.reshape("terms", u, terms) if shape.c1 > 1 else u, a, target.bias)
+    return steps.fragment()
+
+
+def _by_a_first(target: LinearTarget, shape: KroneckerShape, factors: Factors) -> Fragment:
+    steps, terms = _Steps(target), factors.rank * shape.c2
+    a = factors.a[..., 0, 0].transpose(1, 0, 2).reshape(-1, shape.c1)
+    b = factors.b[..., 0, 0].transpose(1, 0, 2).reshape(shape.f2, terms)
+    if shape.c2 > 1:
+        v = steps.from_left("a", a, steps.reshape("slices", steps.x, shape.c1, shape.c2))
+    else:
+        v = steps.layer("a", steps.x, a)
+    if shape.f1 > 1:
+        steps.whole(steps.layer("b", steps.reshape("terms", v, shape.f1, terms), b), target.bias)
+    else:
+        steps.layer("b", steps.reshape("terms", v, terms) if shape.c2 > 1 else v, b, target.bias)
     return steps.fragment()
 
 
@@ -81,10 +102,21 @@ class _Steps(Steps):
         product = self.add(role, "MatMul", [x, self.constant(role, weight.T)])
         return self.biased(product, bias) if bias is not None and bias.any() else product
 
+    def from_left(self, role: str, weight: NDArray[np.floating], x: str) -> str:
+        """A weight (m, k) by matrices `x` (..., k, n)."""
+        return self.add(role, "MatMul", [self.constant(role, weight), x])
+
+    def whole(self, y: str, bias: NDArray[np.floating]) -> None:
+        """`y` (..., F1, F2) as (..., F) with b (F) added, where that is not zero."""
+        flat = self.reshape("whole", y, len(bias))
+        if bias.any():
+            self.biased(flat, bias)
+
     def biased(self, y: str, bias: NDArray[np.floating]) -> str:
         """`y` (..., N) with b (N) added."""
         return self.add("biased", "Add", [y, self.constant("bias", bias)])
 
-    def reshape(self, role: str, x: str, sizes: list[int]) -> str:
-        """A Reshape, 0 for a size that stays."""
-        return self.add(role, "Reshape", [x, self.constant(f"{role}_to", np.array(sizes))])
+    def reshape(self, role: str, x: str, *sizes: int) -> str:
+        """`x` with other axes behind those before X's last."""
+        target = np.array([*[0] * (self._rank - 1), *sizes])
+        return self.add(role, "Reshape", [x, self.constant(f"{role}_to", target)])

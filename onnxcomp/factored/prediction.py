@@ -9,6 +9,7 @@ read as 8 rows of its input take to be multiplied with it.
 from collections.abc import Callable, Sequence
 from math import inf, prod
 
+from onnxcomp.factored.linear import a_first
 from onnxcomp.factored.target import Target
 from onnxcomp.numerics.kronecker import KroneckerShape
 
@@ -32,16 +33,21 @@ def linear_cost(weight_shape: Sequence[int], rows: int) -> Cost:
     N, K = weight_shape
 
     def cost(shape: KroneckerShape, rank: int) -> float:
-        terms = shape.c1 * rank
-        first = _linear(rows * shape.c1, shape.c2, rank * shape.f2)
-        if shape.f2 == 1:
-            return (first + _linear(rows, terms, shape.f1)) / dense
-        second = shape.f1 * terms * (rows * _channels(shape.f2) + _ROWS_PER_READ)
-        moved = rows * shape.f2 * (terms + 2 * shape.f1)
-        return (first + second + _MACS_PER_MOVE * moved) / dense
+        f1, f2, c1, c2 = shape.f1, shape.f2, shape.c1, shape.c2
+        if a_first(shape):
+            first = _linear(rows, c1, f1 * rank) if c2 == 1 else _from_left(rows, f1 * rank, c1, c2)
+            return (first + _linear(rows * f1, rank * c2, f2)) / dense
+        second = _linear(rows, c1 * rank, f1) if f2 == 1 else _from_left(rows, f1, c1 * rank, f2)
+        return (_linear(rows * c1, c2, rank * f2) + second) / dense
 
     dense = _linear(rows, K, N)
     return cost
+
+
+def _from_left(count: int, outputs: int, inputs: int, columns: int) -> int:
+    """A weight by `count` matrices of `columns`, which are copied to be multiplied."""
+    products = outputs * inputs * (count * _channels(columns) + _ROWS_PER_READ)
+    return products + _MACS_PER_MOVE * count * columns * (inputs + outputs)
 
 
 def _linear(rows: int, inputs: int, outputs: int) -> int:

@@ -68,19 +68,25 @@ def test_equal_to_the_dense_layer(
 
 
 @pytest.mark.parametrize(
-    ("shape", "ops"),
+    ("sizes", "ops", "first"),
     [
-        (KroneckerShape(6, 1, 1, 8, 1, 1, 1, 1), ["MatMul", "Gemm"]),
-        (KroneckerShape(6, 1, 2, 4, 1, 1, 1, 1), ["Reshape", "MatMul", "Reshape", "Gemm"]),
-        (KroneckerShape(3, 2, 2, 4, 1, 1, 1, 1), ["Reshape", "MatMul", "Reshape", "MatMul", "Reshape", "Add"]),
+        ((6, 1, 1, 8), ["MatMul", "Gemm"], "w_b"),
+        ((6, 1, 2, 4), ["Reshape", "MatMul", "Reshape", "Gemm"], "w_b"),
+        ((3, 2, 2, 4), ["Reshape", "MatMul", "Reshape", "MatMul", "Reshape", "Add"], "w_b"),
+        ((2, 3, 4, 2), ["Reshape", "MatMul", "Reshape", "MatMul", "Reshape", "Add"], "w_a"),
+        ((1, 6, 4, 2), ["Reshape", "MatMul", "Reshape", "Gemm"], "w_a"),
+        ((2, 3, 8, 1), ["MatMul", "Reshape", "MatMul", "Reshape", "Add"], "w_a"),
     ],
 )
-def test_no_data_moves_between_the_products(shape: KroneckerShape, ops: list[str]) -> None:
-    after = linear.kronecker(
-        target_of(np.ones((6, 8), np.float32), np.ones(6, np.float32), 2, True), terms_of(shape, 2, 0)
-    )
+def test_the_cheaper_order_and_no_data_moves(sizes: tuple[int, ...], ops: list[str], first: str) -> None:
+    shape = KroneckerShape(*sizes, 1, 1, 1, 1)
+    target = target_of(np.ones((6, 8), np.float32), np.ones(6, np.float32), 2, True)
+    after = linear.kronecker(target, terms_of(shape, 2, 0))
     assert [node.op_type for node in after.nodes] == ops
-    assert multiply_adds(after, {"x": (5, 8), "y": (5, 6)}, 13) == 5 * shape.macs(2)
+    assert first in next(node for node in after.nodes if node.op_type == "MatMul").input
+    f1, f2, c1, c2 = sizes
+    cheaper = min(8 * f2 + 6 * c1, 8 * f1 + 6 * c2)
+    assert multiply_adds(after, {"x": (5, 8), "y": (5, 6)}, 13) == 5 * 2 * cheaper
 
 
 @pytest.mark.parametrize("gemm", [True, False])
