@@ -1,12 +1,13 @@
-"""kronecker: compute a Conv whose weight is a sum of Kronecker products by two smaller ones.
+"""kronecker: compute a layer whose weight is a sum of Kronecker products by two smaller ones.
 
     Conv(X, W, b), W = sum over r <= R of A_r (x) B_r    becomes    A * (B * X) [+ b]
+    X W^T + b, W likewise                                becomes    two matrix products
 
-each a Conv, or A a matrix product (onnxcomp/factored/kronecker.py; Hameed et al., Convolutional Neural Network
-Compression through Generalized Kronecker Product Decomposition, AAAI 2022, section 3). Low rank across channels and
-separable kernels are among the shapes. Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides,
-pads and dilations, in groups where the input channels do not split; only where measured faster than ONNX Runtime's
-dense Conv here, unless `when=always`.
+each a Conv, or A a matrix product (onnxcomp/factored/kronecker.py, linear.py; Hameed et al., Convolutional Neural
+Network Compression through Generalized Kronecker Product Decomposition, AAAI 2022, section 3). Low rank and separable
+kernels are among the shapes. Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides, pads and
+dilations, in groups where the input channels do not split; and to Gemm and MatMul with a constant weight on the right.
+Only where measured faster than ONNX Runtime's dense layer here, unless `when=always`.
 
 Without options only what is a short sum already is rewritten, which is exact. Otherwise
 
@@ -16,7 +17,7 @@ Without options only what is a short sum already is rewritten, which is exact. O
 
 by a truncated SVD, the best in that norm. Such a layer computes with another weight, by the error its candidate tells.
 
-Never touches depthwise convolutions, nor those inside If, Loop or Scan bodies. Before fold-batchnorm, not after it: a
+Never touches depthwise convolutions, nor layers inside If, Loop or Scan bodies. Before fold-batchnorm, not after it: a
 factor for every output channel leaves few weights the products they were.
 """
 
@@ -73,10 +74,10 @@ class KroneckerOptions(FactoringOptions):
 
 
 class Kronecker(FactoringPass):
-    """Compute convolutions as two smaller ones, the factors of their weights."""
+    """Compute layers as two smaller ones, the factors of their weights."""
 
     name = "kronecker"
-    summary = "compute convolutions whose weights are Kronecker products, or nearly, by the factors"
+    summary = "compute layers whose weights are Kronecker products, or nearly, by the factors"
     Options = KroneckerOptions
     min_opset = 10  # Slice with inputs
     options: KroneckerOptions
@@ -94,7 +95,7 @@ class Kronecker(FactoringPass):
                 yield replace(site, exact=tuple(known))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
-        """The best of the factorisations, timed against the dense Conv."""
+        """The best of the factorisations, timed against the dense layer."""
         assert isinstance(site, FactorSite)
         choices = why_not_here(site, context) or self._found(site, context)
         if isinstance(choices, str):

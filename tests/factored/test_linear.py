@@ -10,6 +10,7 @@ from onnx import NodeProto, helper
 from onnxcomp.factored import linear
 from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.factored.linear import LinearTarget
+from onnxcomp.factored.prediction import linear_cost
 from onnxcomp.fragment import Fragment
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape, reconstruct
 from onnxcomp.runtime.session import run, session
@@ -100,3 +101,11 @@ def test_the_dense_layer_with_other_numbers(gemm: bool, biased: bool) -> None:
     np.testing.assert_allclose(output(after, x), x @ weight.T + bias, atol=1e-5)
     given = {name for node in target.fragment.nodes for name in node.output}
     assert given <= {name for node in after.nodes for name in node.output}
+
+
+@given(shape=SHAPES, rows=st.integers(1, 64))
+def test_costs_grow_with_the_rank(shape: KroneckerShape, rows: int) -> None:
+    """A search for the largest rank that is cheap enough relies on it."""
+    cost = linear_cost(shape.weight[:2], rows)
+    costs = [cost(shape, rank) for rank in range(1, 20)]
+    assert costs[0] > 0 and costs == sorted(costs)
