@@ -101,9 +101,18 @@ def _problem(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Mo
     mean = found.mean[..., None]
     moment = found.moment - mean @ mean.swapaxes(1, 2)
     cross = found.cross - found.output_mean.reshape(*found.cross.shape[:-1], 1) @ mean.swapaxes(1, 2)
+    for group, whole in enumerate(found.moment):
+        if _is_rounding(moment[group], whole):  # x' does not vary: all directions count alike, W is as good as any
+            moment[group] = np.eye(len(whole)) * np.trace(whole) / len(whole)
+            cross[group] = rows(weight, found.moment)[group] @ moment[group]
     best = target(cross, moment, weight, DAMPING).reshape(weight.shape)
     single = len(moment) == 1
     return LayerProblem(best, moment[0] if single else moment, found.mean, found.output_mean + bias.astype(np.float64))
+
+
+def _is_rounding(moment: Array, whole: Array) -> bool:
+    """Whether a moment about the mean (Q, Q) is no more than what rounding leaves of the `whole` one."""
+    return bool(np.trace(moment) <= len(whole) * np.finfo(np.float32).eps * np.trace(whole))
 
 
 class _First:

@@ -83,4 +83,8 @@ def _as_bias(addend: NDArray[Any], outputs: int) -> NDArray[Any] | None:
 
 
 def _scaled(values: NDArray[Any], factor: float) -> NDArray[Any]:
-    return values if factor == 1 else values * values.dtype.type(factor)
+    if factor == 1:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number then, passes decline
+        scaled: NDArray[Any] = values * values.dtype.type(factor)
+    return scaled

@@ -18,7 +18,7 @@ from onnxcomp.model import Model
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.pass_api import Declined, Site
 from onnxcomp_passes.epilogue import find_epilogue
-from onnxcomp_passes.factor_sites import FactorSite, why_not_numbers
+from onnxcomp_passes.factor_sites import FactorSite, why_not_constants
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +76,7 @@ def conv_site(graph: Model, node: gs.Node, taken: set[int]) -> ConvSite | Declin
     """A Conv, with what follows it."""
     name = Site((node,)).name
     convolution = Convolution.read(graph, node)
-    reason = convolution if isinstance(convolution, str) else _why_not_factored(convolution)
-    if reason is None and graph.stored_bytes(node.inputs[1]) is None:
-        reason = f"'{node.inputs[1].name}' is a constant expression: factors of it would be stored"
+    reason = convolution if isinstance(convolution, str) else _why_not_factored(graph, node, convolution)
     if reason or isinstance(convolution, str):
         return Declined(name, str(reason))
     map_size = _map_size(node.inputs[0], convolution.weight.ndim)
@@ -91,14 +89,14 @@ def conv_site(graph: Model, node: gs.Node, taken: set[int]) -> ConvSite | Declin
     return ConvSite((node,), epilogue, convolution, geometry, map_size, (norm,) if norm else ())
 
 
-def _why_not_factored(convolution: Convolution) -> str | None:
+def _why_not_factored(graph: Model, node: gs.Node, convolution: Convolution) -> str | None:
     """Why nothing is gained by, or known of, factoring a Conv; or None."""
     weight = convolution.weight
     if weight.ndim > 4:
         return f"{weight.ndim - 2}-D convolutions are not supported"
     if weight.shape[1] == 1 and convolution.group > 1:
         return "a depthwise convolution has nothing to factor"
-    return why_not_numbers(weight)
+    return why_not_constants(graph, node, weight, convolution.bias_or_zeros)
 
 
 def _map_size(x: gs.Tensor, rank: int) -> MapSize:

@@ -96,10 +96,18 @@ def factor_sites(graph: Model, readers: Mapping[str, Reader]) -> Iterator[Factor
             yield readers[node.op](graph, node, taken)
 
 
-def why_not_numbers(weight: NDArray[np.floating]) -> str | None:
-    """Why the numbers of a weight can not be factored, or None."""
+def why_not_constants(
+    graph: Model, node: gs.Node, weight: NDArray[np.floating], bias: NDArray[np.floating]
+) -> str | None:
+    """Why a layer X, W of these numbers can not be factored, whatever its kind, or None."""
+    x, w = node.inputs[:2]
+    if graph.constant(x) is not None:
+        return "its input is a constant"
+    if graph.stored_bytes(w) is None:
+        return f"'{w.name}' is a constant expression: factors of it would be stored"
     if weight.dtype != np.float32:
         return f"the weight is {weight.dtype}, factors are float32"
-    if not np.isfinite(weight).all():
-        return "the weight holds NaN or Inf"
+    for what, values in (("weight", weight), ("bias", bias)):
+        if not np.isfinite(values).all():
+            return f"the {what} holds NaN or Inf"
     return None if weight.any() else "the weight is all zeros"

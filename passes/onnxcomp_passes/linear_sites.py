@@ -20,7 +20,7 @@ from onnxcomp.model import Model
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.pass_api import Declined, Site
 from onnxcomp_passes.epilogue import find_activation
-from onnxcomp_passes.factor_sites import FactorSite, why_not_numbers
+from onnxcomp_passes.factor_sites import FactorSite, why_not_constants
 
 _MOST_INPUTS = 4096  # of a layer that is fitted to data: a moment of 134 MB, and a few copies
 _MOST = 5 * 10**7  # numbers of a weight, of which double precision makes copies: 2 GB
@@ -88,13 +88,9 @@ def linear_site(graph: Model, node: gs.Node, taken: set[int]) -> LinearSite | De
 
 
 def _why_not_factored(graph: Model, linear: Linear) -> str | None:
-    x, weight = linear.nodes[0].inputs[:2]
-    if linear.any_rank and x.shape is None:
+    node = linear.nodes[0]
+    if linear.any_rank and node.inputs[0].shape is None:
         return "the rank of its input is not known"
-    if graph.constant(x) is not None:
-        return "its input is a constant"
-    if graph.stored_bytes(weight) is None:
-        return f"'{weight.name}' is a constant expression: factors of it would be stored"
     if linear.weight.size > _MOST:
         return f"a weight of {linear.weight.size:,} numbers is too large to be factored; {_MOST:,} at most"
-    return why_not_numbers(linear.weight)
+    return why_not_constants(graph, node, linear.weight, linear.bias)

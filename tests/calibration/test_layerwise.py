@@ -100,3 +100,16 @@ def test_fully_connected_layers_likewise() -> None:
     expected, *_ = np.linalg.lstsq(with_one, y.reshape(-1, 4).astype(np.float64), rcond=None)
     np.testing.assert_allclose(problem.weight, expected[:5].T, atol=0.03)  # the damping's share
     np.testing.assert_allclose(problem.bias(expected[:5].T), expected[5], atol=0.03)
+
+
+def test_inputs_that_do_not_vary_leave_the_weight_as_it_is() -> None:
+    text = "net (float[N, 6] x) => (float[N, 4] y) {\ny = MatMul (x, w)\n}"
+    weight = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    model = model_of(text, {"w": weight})
+    x = np.repeat(np.random.default_rng(1).standard_normal((1, 6)), 3, axis=0).astype(np.float32)
+    problem = Layerwise(model, open_data(x, input_specs(model))).problem("y")
+    np.testing.assert_allclose(problem.weight, weight.T, atol=1e-5)
+    np.testing.assert_array_equal(problem.moment, problem.moment[0, 0] * np.eye(6))
+    assert problem.moment[0, 0] > 0
+    other = weight.T + 1
+    np.testing.assert_allclose(x @ other.T + problem.bias(other), x @ weight, atol=1e-5)

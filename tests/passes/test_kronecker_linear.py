@@ -92,6 +92,7 @@ def test_options_choose_a_decomposition(options: str) -> None:
     [
         ("kronecker", fc(dense((24, 40))), "no short sum"),
         ("kronecker", fc(np.full((24, 40), np.nan, np.float32)), "NaN"),
+        ("kronecker", fc(LOW_RANK, B * np.float32(np.inf)), "the bias holds NaN or Inf"),
         ("kronecker", fc(np.zeros((24, 40), np.float32)), "all zeros"),
         ("kronecker{shape=5x5,rank=1}", fc(dense((24, 40))), "no factor of 5x5"),
         ("kronecker{shape=4x4x1,rank=1}", fc(dense((24, 40))), "no factor of 4x4x1"),
@@ -139,6 +140,12 @@ TWO_LAYERS = """net (float[N, 40] x) => (float[N, 24] y) {
     [two] p = MatMul (r, w)
     y = Add (p, b)
 }"""
+
+
+def test_fitted_to_a_single_input() -> None:
+    model = fc(dense((24, 40)), B)
+    done = on_data(model, "kronecker{rank=1,when=always}", x(1))
+    assert distance(model, done, x(1)) < TOLERANCE  # the bias makes up for all
 
 
 @pytest.mark.parametrize("shape", ["24x1", "6x5"])
