@@ -1,11 +1,12 @@
 """Which Kronecker shape and rank for a layer: many are told apart by a rule, few by their errors, and none is measured.
 
 A 512x512x3x3 weight splits in 400 ways, and the error of each takes the eigenvalues of a Gram matrix. So a cheap rule
-(prediction.py) says which ranks are affordable, and only the shapes that promise most are decomposed.
+(prediction.py) says which ranks are affordable, and of a large weight only the shapes that promise most are decomposed.
+On data that error is an estimate, too high above all where both factors have pixels: the closest few are fitted.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -14,15 +15,20 @@ from numpy.typing import NDArray
 from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.prediction import Cost
 from onnxcomp.numerics import als
-from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
-from onnxcomp.numerics.moments import Array
+from onnxcomp.numerics.kronecker import KroneckerShape, reconstruct, shapes_of, unfold
+from onnxcomp.numerics.moments import Array, energy
 from onnxcomp.numerics.spectrum import tail_energies
 
-_DECOMPOSED = 8  # shapes of a layer whose errors are computed
+_DECOMPOSED = 8  # shapes of a layer whose errors are computed, at least
+_DECOMPOSING = 1e10  # multiply-adds that may be spent on further ones: a second
+_FITTED = 4  # of the closest, whose errors on data are known by fitting
+_SWEEPS = 4  # of such a fit
+_FITTING = 2e10  # multiply-adds that a fit may take
 _LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
 _LARGEST_LOW_RANK = 4096  # of the shapes that are a low rank: a few of a layer, and often the closest
 LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
 _BLOCK = 16  # channels that ONNX Runtime computes at once
+_SPARED = 1 / 8  # of the terms, at most, are given up for whole blocks
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Search:
         # What most numbers can be spent on comes closest, as a rule.
         shapes = sorted(self._affordable(), key=lambda found: -found[0].parameters(found[1]))
         choices = []
-        for shape, most in shapes[:_DECOMPOSED]:
+        for shape, most in self._decomposed(shapes):
             errors = self.errors(shape)
             rank = int(np.argmax(errors <= max_error))
             if rank <= most:
@@ -81,15 +87,13 @@ class Search:
             if rank:
                 shapes.append((shape, _whole_blocks(shape, rank, up=False)))
         shapes.sort(key=lambda found: -found[1])  # more terms are more freedom for as many numbers
-        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in shapes[:_DECOMPOSED]]
-        return sorted(front(choices), key=lambda choice: choice.error)
+        return self._closest(shapes)
 
     def with_rank(self, rank: int) -> list[Choice]:
         """Those of `rank` terms, closest first."""
-        shapes = [shape for shape, most in self._affordable() if rank <= most]
-        shapes.sort(key=lambda shape: -shape.parameters(rank))
-        choices = [self._choice(shape, rank, self.errors(shape)) for shape in shapes[:_DECOMPOSED]]
-        return sorted(front(choices), key=lambda choice: choice.error)
+        shapes = [(shape, rank) for shape, most in self._affordable() if rank <= most]
+        shapes.sort(key=lambda found: -found[0].parameters(rank))
+        return self._closest(shapes)
 
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         """The relative L2 error of the weight, or about that of the output, in 0, 1, ... terms a group."""
@@ -97,10 +101,41 @@ class Search:
             unfolded = [unfold(weight, shape) for weight in self.groups]
         else:
             pairs = zip(self.groups, self.moments, strict=True)
-            unfolded = [als.Problem.of(weight, shape, moment).white()[0] for weight, moment in pairs]
+            pairs = zip(self.groups, self.moments, strict=True)
+            unfolded = [als.whiten(weight, shape, moment)[0] for weight, moment in pairs]
         tails = np.sum([tail_energies(matrix) for matrix in unfolded], axis=0)
         errors: NDArray[np.float64] = np.sqrt(tails / tails[0])
         return errors
+
+    def _closest(self, shapes: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
+        """Of shapes and their ranks, those of most promise first, the front, closest first."""
+        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in self._decomposed(shapes)]
+        if self.moments is not None:
+            choices.sort(key=lambda choice: choice.error)
+            choices[:_FITTED] = [self._fitted(choice) for choice in choices[:_FITTED]]
+        return sorted(front(choices), key=lambda choice: choice.error)
+
+    def _decomposed(self, shapes: Iterable[tuple[KroneckerShape, int]]) -> Iterator[tuple[KroneckerShape, int]]:
+        """The first few, and as many more as time allows."""
+        spent = 0
+        for count, (shape, rank) in enumerate(shapes, 1):
+            small, large = sorted(shape.unfolded)
+            spent += len(self.groups) * small**2 * (small + large)
+            if count > _DECOMPOSED and spent > _DECOMPOSING:
+                return
+            yield shape, rank
+
+    def _fitted(self, choice: Choice) -> Choice:
+        """`choice` with the error that a fit has, where it does not take long."""
+        assert self.moments is not None
+        if len(self.groups) * _SWEEPS * als.sweep_macs(choice.shape, choice.rank) > _FITTING:
+            return choice
+        error = whole = 0.0
+        for weight, moment in zip(self.groups, self.moments, strict=True):
+            factors = als.decompose(weight, choice.shape, choice.rank, moment, sweeps=_SWEEPS)
+            error += energy(weight - reconstruct(factors), moment)
+            whole += energy(weight, moment)
+        return replace(choice, error=float(np.sqrt(error / whole)) if whole else choice.error)
 
     def _choice(self, shape: KroneckerShape, rank: int, errors: NDArray[np.float64]) -> Choice:
         return Choice(shape, rank, float(errors[rank]), self.cost(shape, rank))
@@ -149,8 +184,8 @@ def _largest_gram(shape: KroneckerShape) -> int:
 
 
 def _whole_blocks(shape: KroneckerShape, rank: int, *, up: bool) -> int:
-    """`rank`, so that the first convolution gives whole blocks of channels, where there is one block at least."""
-    step = _BLOCK // np.gcd(_BLOCK, shape.f2)
+    """`rank`, so that the first convolution gives whole blocks of channels: down only where that loses few terms."""
+    step = int(_BLOCK // np.gcd(_BLOCK, shape.f2))
     if up:
-        return int(min(-(-rank // step) * step, shape.rank_max))
-    return int(rank - rank % step) if rank >= step else rank
+        return min(-(-rank // step) * step, shape.rank_max)
+    return rank - rank % step if rank % step <= _SPARED * rank else rank

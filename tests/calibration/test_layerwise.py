@@ -113,3 +113,26 @@ def test_inputs_that_do_not_vary_leave_the_weight_as_it_is() -> None:
     assert problem.moment[0, 0] > 0
     other = weight.T + 1
     np.testing.assert_allclose(x @ other.T + problem.bias(other), x @ weight, atol=1e-5)
+
+
+RESIDUAL = """net (float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) {
+    [first] s = Conv (x, w1)
+    r = Relu (s)
+    [second] m = Conv (r, w2)
+    y = Add (s, m)
+}"""
+
+
+def test_what_a_shortcut_lacks_is_asked_of_what_is_added_to_it(images: NDArray[np.float32]) -> None:
+    rng = np.random.default_rng(0)
+    w1, w2, other = (rng.standard_normal((4, n, 1, 1)).astype(np.float32) for n in (3, 4, 3))
+    network = model_of(RESIDUAL, {"w1": w1, "w2": w2})
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    layers.settle(with_weight(alone(network, "first"), other))
+    problem = layers.problem("m")
+
+    shortcut = np.einsum("nchw,oc->nhwo", images.astype(np.float64), other[:, :, 0, 0]).reshape(-1, 4)
+    with_one = np.concatenate([np.maximum(shortcut, 0), np.ones((len(shortcut), 1))], axis=1)
+    expected, *_ = np.linalg.lstsq(with_one, output(network, images) - shortcut, rcond=None)
+    np.testing.assert_allclose(problem.weight.reshape(4, 4), expected[:4].T, atol=2e-3)  # the damping's share
+    np.testing.assert_allclose(problem.bias(expected[:4].T.reshape(4, 4, 1, 1)), expected[4], atol=2e-3)
