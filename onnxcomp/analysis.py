@@ -3,18 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
-from onnxcomp.errors import ModelError
-from onnxcomp.formats import basis_conv, codebook, sparse_conv, sparse_gemm, sparse_weight
+from onnxcomp.decoding import coded_numbers, is_codebook, numbers_of, sizes_of, stored_numbers
+from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm, sparse_weight
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.model import Model
-from onnxcomp.structure import codebook_of, structure_of
+from onnxcomp.structure import structure_of
 
 
 @dataclass(frozen=True)
@@ -38,23 +36,6 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """A constant of a file: its value, decoded, and how it is stored."""
-
-    value: NDArray[Any]
-    size_bytes: int
-    codebook: str  # what is said of its codebook, "" where it has none
-
-    @property
-    def nonzero(self) -> int:
-        return int(np.count_nonzero(self.value))
-
-    def structure(self, of_zeros: str) -> str:
-        """What is known of the zeros, and of the values."""
-        return ", ".join(part for part in (of_zeros, self.codebook) if part)
-
-
-@dataclass(frozen=True)
 class Totals:
     """A file in numbers."""
 
@@ -74,11 +55,11 @@ def layers_of(model: Model, shapes: Mapping[str, Sequence[int]]) -> list[Layer]:
 def totals_of(model: Model, layers: Iterable[Layer]) -> Totals:
     """Totals: parameters are all floating-point numbers stored, as they are or as ids, in layers or not."""
     parameters = nonzero = 0
-    decoders = [node for node in model.graph.nodes if _is_codebook(node)]
+    decoders = [node for node in model.graph.nodes if is_codebook(node)]
     codebooks = {id(tensor) for node in decoders for tensor in node.inputs}
     constants = (t for t in model.graph.tensors().values() if isinstance(t, gs.Constant) and id(t) not in codebooks)
     for tensor in (*constants, *(node.outputs[0] for node in decoders)):
-        numbers = _numbers(model, tensor)
+        numbers = numbers_of(model, tensor)
         if numbers is not None and np.issubdtype(numbers.value.dtype, np.floating):
             parameters += numbers.value.size
             nonzero += numbers.nonzero
@@ -94,10 +75,10 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]
-    if node.op == "MatMul" and model.constant(tensor) is None:
+    if node.op == "MatMul" and _decoder(tensor) is None and model.constant(tensor) is None:
         tensor = node.inputs[0]
-    decoder = tensor.inputs[0] if tensor.inputs else None
-    if decoder is not None and decoder.domain == DOMAIN and decoder.op in (sparse_weight.OP, *codebook.BITS):
+    decoder = _decoder(tensor)
+    if decoder is not None:
         return _decoded(model, node, decoder, shapes)
     value = model.constant(tensor)
     if value is None:
@@ -118,7 +99,7 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
 
 def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     shape = _weight_shape(node)
-    mask, values = _stored(model, node, 1, 2)
+    mask, values = stored_numbers(model, node, 1, 2)
     nonzero = values.value.size
     output = shapes.get(node.outputs[0].name)
     done = None
@@ -138,8 +119,8 @@ def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) ->
 
 
 def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    outputs, channels, count = _sizes(node, "coefficients_shape", 3)
-    bases, mask, values = _stored(model, node, 1, 2, 3)
+    outputs, channels, count = sizes_of(node, "coefficients_shape", 3)
+    bases, mask, values = stored_numbers(model, node, 1, 2, 3)
     x, y = (shapes.get(tensor.name) for tensor in (node.inputs[0], node.outputs[0]))
     nonzero = bases.value.size + values.value.size
     return Layer(
@@ -155,21 +136,27 @@ def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     )
 
 
+def _decoder(tensor: gs.Tensor) -> gs.Node | None:
+    """The function that decodes `tensor`, where one does."""
+    node = tensor.inputs[0] if tensor.inputs else None
+    known = node is not None and (is_codebook(node) or (node.domain == DOMAIN and node.op == sparse_weight.OP))
+    return node if known else None
+
+
 def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    if decoder.op == sparse_weight.OP:
-        shape = _weight_shape(decoder)
-        mask, values = _stored(model, decoder, 0, 1)
-        size_bytes, structure = mask.size_bytes + values.size_bytes, values.structure("bitmap")
+    if is_codebook(decoder):
+        values = coded_numbers(model, decoder)
+        shape, size_bytes, structure = values.value.shape, values.size_bytes, values.structure()
     else:
-        values = _coded(model, decoder)
-        shape, size_bytes, structure = values.value.shape, values.size_bytes, values.codebook
-    done = macs(node, shapes, shape)
+        shape = _weight_shape(decoder)
+        mask, values = stored_numbers(model, decoder, 0, 1)
+        size_bytes, structure = mask.size_bytes + values.size_bytes, values.structure("bitmap")
     return Layer(
         label(node),
         node.outputs[0].name,
         node.op,
         shape,
-        done,
+        macs(node, shapes, shape),
         values.value.size,
         values.nonzero,
         size_bytes,
@@ -177,56 +164,8 @@ def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str,
     )
 
 
-def _stored(model: Model, node: gs.Node, *indices: int) -> list[_Numbers]:
-    """The constants at these inputs. Raises ModelError where one is none."""
-    found = [_numbers(model, tensor) for tensor in (node.inputs[i] for i in indices if i < len(node.inputs))]
-    known = [numbers for numbers in found if numbers is not None]
-    if len(known) < len(indices):
-        raise ModelError(f"node '{label(node)}' ({node.op}) has weights that are no constants; the file is damaged")
-    return known
-
-
-def _numbers(model: Model, tensor: gs.Tensor) -> _Numbers | None:
-    """What is known of `tensor`: a constant, or what a codebook's function decodes."""
-    if tensor.inputs and _is_codebook(tensor.inputs[0]):
-        return _coded(model, tensor.inputs[0])
-    value = model.constant(tensor)
-    return None if value is None else _Numbers(value, value.nbytes, "")
-
-
-def _coded(model: Model, node: gs.Node) -> _Numbers:
-    """What a codebook's function decodes. Raises ModelError where it cannot."""
-    shape = _sizes(node, "shape")
-    constants = [model.constant(tensor) for tensor in node.inputs]
-    try:
-        match constants:
-            case [ids, values] if ids is not None and values is not None:
-                stored = codebook.Coded(ids, values, node.op)
-                return _Numbers(codebook.decode(stored, shape), stored.size_bytes, codebook_of(values.size))
-            case _:
-                raise ValueError("ids and codebook are no constants")
-    except ValueError as error:
-        raise ModelError(f"node '{label(node)}' ({node.op}): {error}; the file is damaged") from error
-
-
-def _is_codebook(node: gs.Node) -> bool:
-    return node.domain == DOMAIN and node.op in codebook.BITS
-
-
 def _weight_shape(node: gs.Node) -> tuple[int, ...]:
-    return _sizes(node, "weight_shape")
-
-
-def _sizes(node: gs.Node, name: str, count: int | None = None) -> tuple[int, ...]:
-    """The attribute `name`. Raises ModelError where it is no list of sizes, or not of `count`."""
-    sizes = node.attrs.get(name)
-    if (
-        not isinstance(sizes, list | tuple)
-        or not all(isinstance(size, int) for size in sizes)
-        or (count is not None and len(sizes) != count)
-    ):
-        raise ModelError(f"node '{label(node)}' ({node.op}) has no list of sizes '{name}'; the file is damaged")
-    return tuple(sizes)
+    return sizes_of(node, "weight_shape")
 
 
 def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:

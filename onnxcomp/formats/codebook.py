@@ -79,7 +79,8 @@ def _pack(ids: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     per_byte = 8 // width
     padded = np.zeros((-(-ids.size // per_byte), per_byte), np.uint8)
     padded.ravel()[: ids.size] = ids
-    return np.bitwise_or.reduce(padded << _shifts(width), axis=1)
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(padded << _shifts(width), axis=1)
+    return packed
 
 
 def _unpack(packed: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
