@@ -29,7 +29,7 @@ from onnxcomp.formats.functions import DOMAIN, refer
 
 MAX_VALUES = 256
 BITS = MappingProxyType({f"Codebook{bits}": bits for bits in (1, 2, 4, 8)})  # of an id, by the function's name
-_SAMPLE = 4096  # elements that tell cheaply of most tensors that they have too many values
+_SAMPLE = 4096  # elements, which most tensors need to show that they have too many values
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,22 @@ class Coded:
 
 def encode(tensor: NDArray[np.floating]) -> Coded | None:
     """`tensor` (float16, float32 or float64) in the codebook format; None where it has more than 256 values."""
-    bits = np.ascontiguousarray(tensor).ravel().view(f"u{tensor.itemsize}")
-    if np.unique(bits[:_SAMPLE]).size > MAX_VALUES:
+    if not may_have_few_values(tensor):
         return None
-    values, ids = np.unique(bits, return_inverse=True)
+    values, ids = np.unique(_bits(tensor.ravel()), return_inverse=True)
     if values.size > MAX_VALUES:
         return None
     op = next(op for op, width in BITS.items() if values.size <= 2**width)
     return Coded(_pack(ids.astype(np.uint8), BITS[op]), values.view(tensor.dtype), op)
+
+
+def may_have_few_values(tensor: NDArray[np.floating]) -> bool:
+    """False where the first elements alone take more than 256 values beside zeros: a cheap answer for most tensors."""
+    return np.unique(_bits(tensor.ravel()[:_SAMPLE])).size <= MAX_VALUES + 2  # zeros of either sign
+
+
+def _bits(flat: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
+    return np.ascontiguousarray(flat).view(f"u{flat.itemsize}")
 
 
 def decode(stored: Coded, shape: tuple[int, ...]) -> NDArray[np.floating]:
@@ -93,11 +101,11 @@ def _shifts(width: int) -> NDArray[np.uint8]:
 
 def function(op: str, opset: int) -> FunctionProto:
     """The definition of `op`, a key of BITS, for a model of default-domain opset `opset` (13 or later)."""
-    node = helper.make_node
+    node, width = helper.make_node, BITS[op]
     body = [
         refer(node("Constant", [], ["sizes"]), value_ints="shape"),
-        *([node("Identity", ["ids"], ["id"])] if BITS[op] == 8 else _unpacking_nodes(BITS[op])),
-        node("Cast", ["id"], ["index"], to=TensorProto.INT32),
+        *([] if width == 8 else _unpacking_nodes(width)),
+        node("Cast", ["ids" if width == 8 else "unpacked"], ["index"], to=TensorProto.INT32),
         node("Gather", ["codebook", "index"], ["flat"]),
         node("Reshape", ["flat", "sizes"], ["tensor"]),
     ]
@@ -106,7 +114,7 @@ def function(op: str, opset: int) -> FunctionProto:
 
 
 def _unpacking_nodes(width: int) -> list[NodeProto]:
-    """`id` uint8 [n] from `ids` and `sizes`, by a table: several times faster than shifting and masking."""
+    """`unpacked` uint8 [n] from `ids` and `sizes`, by a table like the one of a bitmap's bits (bitmap.py)."""
     node = helper.make_node
 
     def constant(name: str, value: NDArray[np.generic]) -> NodeProto:
@@ -121,7 +129,7 @@ def _unpacking_nodes(width: int) -> list[NodeProto]:
         node("Gather", ["ids_of_byte", "bytes"], ["ids_by_byte"]),
         node("Reshape", ["ids_by_byte", "all"], ["ids_padded"]),
         node("ReduceProd", ["sizes"], ["size"], keepdims=1),
-        node("Slice", ["ids_padded", "first", "size"], ["id"]),
+        node("Slice", ["ids_padded", "first", "size"], ["unpacked"]),
     ]
 
 

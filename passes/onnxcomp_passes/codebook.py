@@ -90,6 +90,8 @@ class _Form:
 
 def _smallest(value: NDArray[Any]) -> _Form | None:
     """The smaller form of `value`; None where even its nonzeros take too many values."""
+    if not codebook.may_have_few_values(value):
+        return None
     sparse = bitmap.encode(value)
     nonzeros, everything = codebook.encode(sparse.values), codebook.encode(value)
     if nonzeros is None:

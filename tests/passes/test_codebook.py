@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxcomp.model import Model
 from tests.passes.graphs import assert_equal, model_of, ops, reasons, rewrite, sparse
+from tests.runtime.basis_models import basis_case, basis_model
+from tests.runtime.hostile import with_tensor
+from tests.runtime.sparse_models import random_case, sparse_model, structured_case
 
 OVERHEAD_BYTES = 6144  # the functions' bodies, with tables of 2 KiB each, and names
 MATMUL = "net (float[N, 64] x) => (float[N, 64] y) {\n[fc] y = MatMul (x, w)\n}"
@@ -73,6 +77,19 @@ def test_nonzeros_of_sparse_operators_are_stored(text: str, zeros: float) -> Non
     assert ops(done.model) == ["Codebook8", "SparseConv" if text is CONV else "SparseGemm"]
     assert result.applied[0].rewrite_error == 0
     assert_equal(model, done.model, 1e-6, x=x(1, 16, 8, 8) if text is CONV else x(3, 64))
+
+
+@pytest.mark.parametrize("form", ["blocks", "bases"])
+def test_nonzeros_of_a_file_of_ours_are_stored(form: str) -> None:
+    """Zeros inside of blocks are values like any other, or a bitmap's once more."""
+    shapes = (32, 16, 3, 3), (1, 16, 8, 8)
+    case = structured_case("16x1", *shapes) if form == "blocks" else random_case(*shapes)
+    case.y_shape = [1, 32, 6, 6]
+    network = sparse_model(case) if form == "blocks" else basis_model(basis_case(case, 2))
+    model = Model.from_proto(with_tensor(network, "values", lambda values: (np.round(values) * 0.1).astype("f4")))
+    done, _ = rewrite(model, "codebook")
+    assert ops(done.model)[0] == "Codebook4"
+    assert_equal(model, done.model, 1e-6, X=x(1, 16, 8, 8))
 
 
 def test_a_shared_weight_is_stored_once() -> None:
