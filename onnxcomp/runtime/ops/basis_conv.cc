@@ -82,7 +82,8 @@ std::unique_ptr<const BasisConv::Packed> BasisConv::pack(const ort::Tensor& valu
   const std::vector<int64_t>& shape = coefficients_shape_;
   const Bitmap stored = read_bitmap(mask_, values, shape[0] * shape[1] * shape[2]);
   auto packed = std::make_unique<Packed>();
-  packed->weight = basis_conv::pack_weight(kernel_, expected_, {shape[2], static_cast<const float*>(bases_.data), stored});
+  packed->weight =
+      basis_conv::pack_weight(kernel_, expected_, {shape[2], static_cast<const float*>(bases_.data), stored});
   return packed;
 }
 

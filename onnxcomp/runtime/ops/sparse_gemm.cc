@@ -51,7 +51,10 @@ int64_t declared_rows(const std::vector<int64_t>& shape) {
 }  // namespace
 
 SparseGemm::SparseGemm(const Form& form, const OrtApi& api, const OrtKernelInfo* info)
-    : form_(form), api_(api), label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'"), weight_(kValues) {
+    : form_(form),
+      api_(api),
+      label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'"),
+      weight_(kValues) {
   named(label_, [&] { create(api, info); });
 }
 
