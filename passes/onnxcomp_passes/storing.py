@@ -64,7 +64,7 @@ class StoringPass(Pass):
 
     def constants(self, graph: Model, node: gs.Node) -> list[gs.Tensor]:
         """What the pass would store of `node`: by default the weight of a layer that the standard has."""
-        return [_weight(node)] if is_standard(node, *WEIGHTED) else []
+        return _weight(node) if is_standard(node, *WEIGHTED) else []
 
     @abstractmethod
     def why_not_stored(self, value: NDArray[Any]) -> str | None:
@@ -72,7 +72,7 @@ class StoringPass(Pass):
 
     @abstractmethod
     def stored(self, value: NDArray[Any], name: str, opset: int) -> Candidate:
-        """The constant `name` stored, `after` being the nodes that decode it; without a `before`."""
+        """`value`, the constant `name`, stored: what `candidate` makes of the nodes that decode it."""
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The constant as it would be stored."""
@@ -135,7 +135,7 @@ def _with_tensors(proto: NodeProto, tensors: dict[str, gs.Tensor]) -> gs.Node:
     return gs.Node(proto.op_type, "", attributes, inputs, outputs, domain=proto.domain)
 
 
-def _weight(node: gs.Node) -> gs.Tensor:
-    """The layer's weight: its second input, or MatMul's first where that is the constant."""
-    candidates = node.inputs[1:2] + (node.inputs[:1] if node.op == "MatMul" else [])
-    return next((tensor for tensor in candidates if isinstance(tensor, gs.Constant)), candidates[0])
+def _weight(node: gs.Node) -> list[gs.Tensor]:
+    """The layer's weight: its second input, or MatMul's first where that is the constant; none in a node without."""
+    candidates = list(node.inputs[1:2]) + (list(node.inputs[:1]) if node.op == "MatMul" else [])
+    return ([tensor for tensor in candidates if isinstance(tensor, gs.Constant)] or candidates)[:1]
