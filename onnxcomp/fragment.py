@@ -126,6 +126,18 @@ def splice(model: Model, nodes: Sequence[gs.Node], fragment: Fragment) -> None:
         model.add_function(function)
 
 
+def renamed(fragment: Fragment, names: Mapping[str, str]) -> Fragment:
+    """`fragment` with other names for its constants: `names`, by those they have."""
+    nodes = []
+    for proto in fragment.nodes:
+        node = NodeProto()
+        node.CopyFrom(proto)
+        node.input[:] = [names.get(name, name) for name in proto.input]
+        nodes.append(node)
+    constants = {names.get(name, name): value for name, value in fragment.constants.items()}
+    return Fragment(tuple(nodes), constants, fragment.inputs, fragment.outputs, fragment.functions)
+
+
 def unique(name: str, taken: set[str]) -> str:
     """`name`, or the first of name_1, name_2, ... that is not in `taken`; the result is added to `taken`."""
     candidate, count = name, 0

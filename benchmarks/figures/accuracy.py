@@ -59,7 +59,7 @@ ZEROS = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained network: its name in ../shared, and the methods to try. conv1 stays dense."""
+    """A trained network: its name in ../shared, and the methods to try. All convolutions but conv1 are rewritten."""
 
     name: str
     methods: tuple[str, ...]
@@ -132,7 +132,7 @@ def _row(
     budget = {"max_error": 1e6} if fit == "weights" else {"min_agreement": 0.0}
     given = {} if fit == "weights" else {"data": data}
     result = onnxcomp.optimize(
-        model, target, passes=passes, threads=threads, goal="size", exclude=("^conv1$",), **budget, **given
+        model, target, passes=passes, threads=threads, goal="size", exclude=("^(conv1|linear)$",), **budget, **given
     )
     report = result.report
     after = images.score(target)

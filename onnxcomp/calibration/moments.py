@@ -2,12 +2,13 @@
 
 Layers are named by their first output tensor, which is unique in a model. With a `reference`, the dense model, moments
 are of the compressed model's inputs x' and the cross moment with the dense outputs y, so that errors of earlier layers
-are made good by later ones (numerics.moments.target).
+are made good by later ones (numerics.moments.target). Where y is added to a shortcut, those of the shortcut too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from onnxcomp.calibration.taps import Taps
 from onnxcomp.convolution import Convolution, is_standard, why_unknown
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.model import Model
+from onnxcomp.runtime.session import Feed
 
 Array = NDArray[np.float64]
 
@@ -47,6 +49,7 @@ def layer_moments(
     data: Batches,
     *,
     reference: Model | None = None,
+    shortcuts: Mapping[str, str] = MappingProxyType({}),
     max_columns: int | None = MAX_COLUMNS,
     max_bytes: int = MAX_BYTES,
     batch: int = 8,
@@ -57,20 +60,25 @@ def layer_moments(
 
     Layers are gathered together, one pass over `data` each time, as many as fit into `max_bytes`; memory beyond that is
     for `batch` samples' activations. Of each sample at most `max_columns` positions are taken, a seeded random choice.
-    `reference` has the layers by the same names; of `model` then only the tensors that they read matter.
+    `reference` has the layers by the same names; of `model` then only the tensors that they read matter, and those of
+    `shortcuts`: by layer, a tensor of y's shape to which y is added. What it lacks in `model` then counts to y.
     Raises ModelError for what is no such layer, is too wide or does not run, DataError where an input is not finite.
     """
     plans = [_Plan.read(reference or model, name) for name in layers]
     for some in _chunks(plans, max_bytes):
-        taps = Taps(model, [plan.x for plan in some], threads)
-        dense = Taps(reference, [plan.y for plan in some], threads) if reference is not None else None
+        added = [shortcuts[plan.y] for plan in some if plan.y in shortcuts]
+        taps = Taps(model, [*(plan.x for plan in some), *added], threads)
+        dense = Taps(reference, [*(plan.y for plan in some), *added], threads) if reference is not None else None
         sums = [_Sums(plan, seed, max_columns) for plan in some]
         for feed in data.batches(batch):
             inputs = taps.read(feed)
             outputs = dense.read(feed) if dense else {}
             with np.errstate(invalid="ignore", over="ignore"):  # told by `result`, with the layer's name
                 for one in sums:
-                    one.add(inputs[one.plan.x], outputs.get(one.plan.y))
+                    y = outputs.get(one.plan.y)
+                    if y is not None and one.plan.y in shortcuts:
+                        y = y + _lacking(inputs, outputs, shortcuts[one.plan.y], y)
+                    one.add(inputs[one.plan.x], y)
         for one in sums:
             yield one.plan.y, one.result()
 
@@ -167,6 +175,12 @@ class _Sums:
         y = self.y / n
         std = np.sqrt(np.maximum(self.yy / n - y**2, 0))
         return Moments(moment, mean, self.count, self.yx / n, y, std)
+
+
+def _lacking(inputs: Feed, outputs: Feed, shortcut: str, y: NDArray[Any]) -> NDArray[Any]:
+    """What `shortcut` lacks in the compressed model; nothing where it is not of y's shape."""
+    lacking: NDArray[Any] = outputs[shortcut] - inputs[shortcut]
+    return lacking if lacking.shape == y.shape else np.zeros_like(y)
 
 
 def _addend(model: Model, node: gs.Node) -> NDArray[np.float32]:

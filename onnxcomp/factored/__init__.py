@@ -1,1 +1,1 @@
-"""A convolution as several smaller ones in standard operators, from the factors of its weight."""
+"""A layer as several smaller ones in standard operators, from the factors of its weight."""

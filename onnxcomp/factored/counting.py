@@ -14,7 +14,7 @@ Shape = Sequence[int]
 
 
 def multiply_adds(fragment: Fragment, shapes: Mapping[str, tuple[int, ...]], opset: int) -> int:
-    """Of every Conv, MatMul and BasisConv. `shapes` are those of the tensors at the border, by name."""
+    """Of every Conv, Gemm, MatMul and BasisConv. `shapes` are those of the tensors at the border, by name."""
     model = onnx.shape_inference.infer_shapes(fragment.model(shapes, {}, opset), data_prop=True)
     known: dict[str, Shape] = {
         info.name: [dimension.dim_value for dimension in info.type.tensor_type.shape.dim]
@@ -29,7 +29,7 @@ def _of(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     if node.op_type == "Conv":
         batch, _, *pixels = shapes[node.output[0]]
         return batch * prod(pixels) * prod(shapes[node.input[1]])
-    if node.op_type == "MatMul":
+    if node.op_type in ("Gemm", "MatMul"):
         return prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     if node.domain == DOMAIN and node.op_type in basis_conv.EPILOGUES:
         x, bases, _, values = (shapes[name] for name in node.input[:4])

@@ -52,7 +52,7 @@ class _Emission:
 
     def __init__(self, target: Target, factors: Sequence[Factors]) -> None:
         axes = len(target.kernel)
-        self.steps, self.target = Steps(target), target
+        self.steps, self.target = Steps(target.fragment), target
         self.a = [one.a.reshape(*one.a.shape[:3], *one.a.shape[-axes:]) for one in factors]  # (R, F1, C1, ka)
         self.b = [one.b.reshape(*one.b.shape[:3], *one.b.shape[-axes:]) for one in factors]  # (R, F2, C2, kb)
         self.R, self.F1, self.C1, *ka = self.a[0].shape

@@ -1,28 +1,34 @@
-"""Which Kronecker shape and rank for a Conv: many are told apart by a rule, few by their errors, and none is measured.
+"""Which Kronecker shape and rank for a layer: many are told apart by a rule, few by their errors, and none is measured.
 
 A 512x512x3x3 weight splits in 400 ways, and the error of each takes the eigenvalues of a Gram matrix. So a cheap rule
-(prediction.py) says which ranks are affordable, and only the shapes that promise most are decomposed.
+(prediction.py) says which ranks are affordable, and of a large weight only the shapes that promise most are decomposed.
+On data that error is an estimate, too high above all where both factors have pixels: the closest few are fitted.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcomp.factored.kronecker import why_not
-from onnxcomp.factored.prediction import dense_cost, kronecker_cost
-from onnxcomp.factored.target import Target
+from onnxcomp.factored.prediction import Cost
 from onnxcomp.numerics import als
-from onnxcomp.numerics.kronecker import KroneckerShape, shapes_of, unfold
-from onnxcomp.numerics.moments import Array
+from onnxcomp.numerics.kronecker import KroneckerShape, reconstruct, shapes_of, unfold
+from onnxcomp.numerics.moments import Array, energy
 from onnxcomp.numerics.spectrum import tail_energies
 
-_DECOMPOSED = 8  # shapes of a layer whose errors are computed
+_DECOMPOSED = 8  # shapes of a layer whose errors are computed, at least
+_DECOMPOSING = 1e10  # multiply-adds that may be spent on further ones: a second
+_FITTED = 4  # of the closest, whose errors on data are known by fitting
+_SWEEPS = 4  # of such a fit
+_FITTING = 2e10  # multiply-adds that a fit may take
 _LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
-_LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
+_LARGEST_LOW_RANK = 4096  # of the shapes that are a low rank: a few of a layer, and often the closest
+LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
 _BLOCK = 16  # channels that ONNX Runtime computes at once
+_SPARED = 1 / 8  # of the terms, at most, are given up for whole blocks
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """Decompositions of a target, the weight of each group in `groups`, that cost at most `share` of the dense Conv."""
+    """Decompositions of a layer, the weight of each group in `groups`, that cost at most `share` of the dense one."""
 
-    target: Target
     groups: Sequence[NDArray[np.floating]]  # (C_out / group, C_in / group, kh, kw)
-    pixels: tuple[int, ...]  # of the input's map
+    cost: Cost
     share: float
     only: KroneckerShape | None = None  # every other shape is left out
-    max_macs: float = inf  # multiply-adds at most, as a share of the dense Conv's
+    max_macs: float = inf  # multiply-adds at most, as a share of the dense layer's
     moments: Sequence[Array] | None = None  # of each group's input: errors are then about those of the output
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
@@ -57,7 +62,7 @@ class Search:
         choices = [
             Choice(shape, rank, 0.0, self.cost(shape, rank))
             for shape, rank in known
-            if self.only in (None, shape) and not why_not(shape, self.target.convolution.group)
+            if self.only in (None, shape) and not why_not(shape, len(self.groups))
         ]
         return sorted((c for c in choices if c.cost <= self.share), key=lambda choice: choice.cost)
 
@@ -66,7 +71,7 @@ class Search:
         # What most numbers can be spent on comes closest, as a rule.
         shapes = sorted(self._affordable(), key=lambda found: -found[0].parameters(found[1]))
         choices = []
-        for shape, most in shapes[:_DECOMPOSED]:
+        for shape, most in self._decomposed(shapes):
             errors = self.errors(shape)
             rank = int(np.argmax(errors <= max_error))
             if rank <= most:
@@ -82,20 +87,13 @@ class Search:
             if rank:
                 shapes.append((shape, _whole_blocks(shape, rank, up=False)))
         shapes.sort(key=lambda found: -found[1])  # more terms are more freedom for as many numbers
-        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in shapes[:_DECOMPOSED]]
-        return sorted(front(choices), key=lambda choice: choice.error)
+        return self._closest(shapes)
 
     def with_rank(self, rank: int) -> list[Choice]:
         """Those of `rank` terms, closest first."""
-        shapes = [shape for shape, most in self._affordable() if rank <= most]
-        shapes.sort(key=lambda shape: -shape.parameters(rank))
-        choices = [self._choice(shape, rank, self.errors(shape)) for shape in shapes[:_DECOMPOSED]]
-        return sorted(front(choices), key=lambda choice: choice.error)
-
-    def cost(self, shape: KroneckerShape, rank: int) -> float:
-        """By the rule, as a share of the dense Conv."""
-        dense = dense_cost(self.target, self.pixels)
-        return kronecker_cost(self.target, shape, rank, self.pixels) / dense if dense else inf
+        shapes = [(shape, rank) for shape, most in self._affordable() if rank <= most]
+        shapes.sort(key=lambda found: -found[0].parameters(rank))
+        return self._closest(shapes)
 
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         """The relative L2 error of the weight, or about that of the output, in 0, 1, ... terms a group."""
@@ -103,21 +101,52 @@ class Search:
             unfolded = [unfold(weight, shape) for weight in self.groups]
         else:
             pairs = zip(self.groups, self.moments, strict=True)
-            unfolded = [als.Problem.of(weight, shape, moment).white()[0] for weight, moment in pairs]
+            pairs = zip(self.groups, self.moments, strict=True)
+            unfolded = [als.whiten(weight, shape, moment)[0] for weight, moment in pairs]
         tails = np.sum([tail_energies(matrix) for matrix in unfolded], axis=0)
         errors: NDArray[np.float64] = np.sqrt(tails / tails[0])
         return errors
+
+    def _closest(self, shapes: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
+        """Of shapes and their ranks, those of most promise first, the front, closest first."""
+        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in self._decomposed(shapes)]
+        if self.moments is not None:
+            choices.sort(key=lambda choice: choice.error)
+            choices[:_FITTED] = [self._fitted(choice) for choice in choices[:_FITTED]]
+        return sorted(front(choices), key=lambda choice: choice.error)
+
+    def _decomposed(self, shapes: Iterable[tuple[KroneckerShape, int]]) -> Iterator[tuple[KroneckerShape, int]]:
+        """The first few, and as many more as time allows."""
+        spent = 0
+        for count, (shape, rank) in enumerate(shapes, 1):
+            small, large = sorted(shape.unfolded)
+            spent += len(self.groups) * small**2 * (small + large)
+            if count > _DECOMPOSED and spent > _DECOMPOSING:
+                return
+            yield shape, rank
+
+    def _fitted(self, choice: Choice) -> Choice:
+        """`choice` with the error that a fit has, where it does not take long."""
+        assert self.moments is not None
+        if len(self.groups) * _SWEEPS * als.sweep_macs(choice.shape, choice.rank) > _FITTING:
+            return choice
+        error = whole = 0.0
+        for weight, moment in zip(self.groups, self.moments, strict=True):
+            factors = als.decompose(weight, choice.shape, choice.rank, moment, sweeps=_SWEEPS)
+            error += energy(weight - reconstruct(factors), moment)
+            whole += energy(weight, moment)
+        return replace(choice, error=float(np.sqrt(error / whole)) if whole else choice.error)
 
     def _choice(self, shape: KroneckerShape, rank: int, errors: NDArray[np.float64]) -> Choice:
         return Choice(shape, rank, float(errors[rank]), self.cost(shape, rank))
 
     def _affordable(self) -> Iterable[tuple[KroneckerShape, int]]:
         """Every shape that has a form, with the most terms that cost no more than the share and save parameters."""
-        group, size = self.target.convolution.group, self.groups[0].size
-        if size > _LARGEST_WEIGHT:
+        group, size = len(self.groups), self.groups[0].size
+        if size > LARGEST_WEIGHT:
             return
         for shape in [self.only] if self.only else shapes_of(self.groups[0].shape):
-            if min(shape.unfolded) == 1 or min(shape.unfolded) > _LARGEST_GRAM or why_not(shape, group):
+            if min(shape.unfolded) == 1 or min(shape.unfolded) > _largest_gram(shape) or why_not(shape, group):
                 continue
             limit = min(shape.rank_max, (size - 1) // shape.parameters(1))
             limit = int(min(limit, self.max_macs * size / shape.macs(1)))
@@ -150,9 +179,13 @@ def front(choices: Sequence[Choice]) -> list[Choice]:
     ]
 
 
+def _largest_gram(shape: KroneckerShape) -> int:
+    return _LARGEST_LOW_RANK if shape.c1 == shape.f2 == 1 else _LARGEST_GRAM
+
+
 def _whole_blocks(shape: KroneckerShape, rank: int, *, up: bool) -> int:
-    """`rank`, so that the first convolution gives whole blocks of channels, where there is one block at least."""
-    step = _BLOCK // np.gcd(_BLOCK, shape.f2)
+    """`rank`, so that the first convolution gives whole blocks of channels: down only where that loses few terms."""
+    step = int(_BLOCK // np.gcd(_BLOCK, shape.f2))
     if up:
-        return int(min(-(-rank // step) * step, shape.rank_max))
-    return int(rank - rank % step) if rank >= step else rank
+        return min(-(-rank // step) * step, shape.rank_max)
+    return rank - rank % step if rank % step <= _SPARED * rank else rank

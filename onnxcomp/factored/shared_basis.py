@@ -15,7 +15,7 @@ the first on output pixels, so strides speak for the first and C_out < C_in for 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.factored.target import Steps, Target, reweighted
+from onnxcomp.factored.target import Steps, Target
 from onnxcomp.fragment import Fragment
 from onnxcomp.numerics.shared_basis import reconstruct
 
@@ -23,7 +23,7 @@ from onnxcomp.numerics.shared_basis import reconstruct
 def basis_first(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
     """Depthwise convolutions, then pointwise ones. `coefficients` (C_out, C_in / group, d), `bases` (d, k...)."""
     group = target.convolution.group
-    steps, total = Steps(target), ""
+    steps, total = Steps(target.fragment), ""
     for b, basis in enumerate(bases):
         kernel = _depthwise(basis, target.convolution.weight.shape[1] * group)
         maps = steps.conv(f"basis_{b}", steps.x, kernel, target.geometry, group=len(kernel))
@@ -35,7 +35,7 @@ def basis_first(target: Target, coefficients: NDArray[np.floating], bases: NDArr
 
 def coefficient_first(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
     """Pointwise convolutions, then depthwise ones. `coefficients` (C_out, C_in / group, d), `bases` (d, k...)."""
-    steps, total = Steps(target), ""
+    steps, total = Steps(target.fragment), ""
     for b, basis in enumerate(bases):
         pointwise = _pointwise(coefficients, b, bases)
         maps = steps.conv(f"coefficients_{b}", steps.x, pointwise, group=target.convolution.group)
@@ -48,7 +48,10 @@ def coefficient_first(target: Target, coefficients: NDArray[np.floating], bases:
 
 def merged(target: Target, coefficients: NDArray[np.floating], bases: NDArray[np.floating]) -> Fragment:
     """The Conv as it was, but for its weight. `coefficients` (C_out, C_in / group, d), `bases` (d, k...)."""
-    return reweighted(target, reconstruct(coefficients, bases), "merged")
+    convolution, steps = target.convolution, Steps(target.fragment)
+    weight = reconstruct(coefficients, bases)
+    steps.conv("merged", steps.x, weight, target.geometry, group=convolution.group, bias=convolution.bias)
+    return steps.fragment()
 
 
 def _pointwise(coefficients: NDArray[np.floating], b: int, bases: NDArray[np.floating]) -> NDArray[np.floating]:

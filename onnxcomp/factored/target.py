@@ -22,11 +22,6 @@ class Target:
     map_size: MapSize  # of its input
 
     @property
-    def conv(self) -> NodeProto:
-        """The node."""
-        return self.fragment.nodes[0]
-
-    @property
     def kernel(self) -> tuple[int, ...]:
         """(kh, kw), or (k) in one dimension."""
         return self.convolution.weight.shape[2:]
@@ -52,12 +47,14 @@ def with_weight(fragment: Fragment, weight: NDArray[np.floating], bias: NDArray[
 
 
 class Steps:
-    """The nodes that will stand for the Conv of a target, appended one by one. Values become float32 or int64."""
+    """The nodes that will stand for a layer, appended one by one. Values become float32 or int64.
 
-    def __init__(self, target: Target) -> None:
-        before = target.fragment
-        self.x = target.conv.input[0]
-        self._target = target
+    `before` is the layer: its first node reads X, then W.
+    """
+
+    def __init__(self, before: Fragment) -> None:
+        self._before, self._layer = before, before.nodes[0]
+        self.x = self._layer.input[0]
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[Any]] = {}
         produced = {name for node in before.nodes for name in node.output}
@@ -65,15 +62,15 @@ class Steps:
 
     def constant(self, role: str, value: NDArray[Any]) -> str:
         """A new constant; returns its name."""
-        name = unique(f"{self._target.conv.input[1]}_{role}", self._taken)
+        name = unique(f"{self._layer.input[1]}_{role}", self._taken)
         stored = np.float32 if np.issubdtype(value.dtype, np.floating) else np.int64
         self._constants[name] = np.ascontiguousarray(value, stored)
         return name
 
     def add(self, role: str, op: str, inputs: list[str], **attributes: Any) -> str:
         """A new node of one output; returns that output's name."""
-        output = unique(f"{self._target.conv.output[0]}_{role}", self._taken)
-        name = f"{self._target.conv.name}_{role}" if self._target.conv.name else ""
+        output = unique(f"{self._layer.output[0]}_{role}", self._taken)
+        name = f"{self._layer.name}_{role}" if self._layer.name else ""
         self._nodes.append(helper.make_node(op, inputs, [output], name, **attributes))
         return output
 
@@ -99,14 +96,7 @@ class Steps:
         return self.add(role, "Conv", inputs, **walk.attributes(kernel, group))
 
     def fragment(self) -> Fragment:
-        """All nodes, the last of which gives what the Conv gave."""
-        before, last = self._target.fragment, self._nodes[-1]
-        last.output[0], last.name = before.outputs[0], self._target.conv.name
+        """All nodes, the last of which gives what the layer gave."""
+        before, last = self._before, self._nodes[-1]
+        last.output[0], last.name = before.outputs[0], self._layer.name
         return Fragment(tuple(self._nodes), self._constants, before.inputs, before.outputs)
-
-
-def reweighted(target: Target, weight: NDArray[np.floating], role: str) -> Fragment:
-    """The Conv as it was but for its weight, a new constant that is named after its `role`."""
-    convolution, steps = target.convolution, Steps(target)
-    steps.conv(role, steps.x, weight, target.geometry, group=convolution.group, bias=convolution.bias)
-    return steps.fragment()

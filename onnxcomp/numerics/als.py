@@ -13,6 +13,7 @@ of two SVDs, the plain one and the one whitened by the Kronecker product of S's 
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +52,13 @@ def decompose(
     `kronecker.decompose` does, and for a moment that does not fit.
     """
     problem = Problem.of(weight, shape, moment)
-    starts = [kronecker.decompose(weight, shape, rank), problem.whitened(rank)]
+    starts = [kronecker.decompose(weight, shape, rank), _whitened(weight, shape, rank, moment)]
     if start is not None:
         starts.append(_extended(start, weight, shape, rank))
     errors = [energy(weight - reconstruct(factors), moment) for factors in starts]
     best = int(np.argmin(errors))
     factors, error, negligible = starts[best], errors[best], _NEGLIGIBLE * energy(weight, moment)
-    for _ in range(min(sweeps, max(1, int(WORK / problem.macs(rank))))):
+    for _ in range(min(sweeps, max(1, int(WORK / sweep_macs(shape, rank, len(problem.moment)))))):
         if error <= negligible:
             break
         factors, gain = problem.sweep(factors)
@@ -90,32 +91,6 @@ class Problem:
         target = unfold((rows(W, moment) @ moment).reshape(W.shape), shape)
         return cls(shape, unfold(W, shape), target, S.reshape(groups, p, q, p, q))
 
-    def macs(self, rank: int) -> int:
-        """Multiply-adds of a sweep's normal equations."""
-        groups, p, q = self.moment.shape[:3]
-        total = 1
-        for inner, rows_, outer in ((q, self.shape.f2, p), (p, self.shape.f1 // groups, q)):
-            if rank * outer <= MAX_UNKNOWNS:
-                total += groups * gram_macs(outer, rank, rows_, inner) + (rank * outer) ** 3 // 3
-        return total
-
-    def white(self) -> tuple[Array, Array, Array]:
-        """The unfolded weight, whitened as if S were the Kronecker product of its partial traces; their factors L."""
-        (m, n), (_, p, q, _, _) = self.weight.shape, self.moment.shape
-        Lp = factor(np.einsum("gpqrq->pr", self.moment))
-        Lq = factor(np.einsum("gpqps->qs", self.moment))
-        white = Lp.T @ (self.weight.reshape(m * n // q, q) @ Lq).reshape(-1, p, n)
-        return white.reshape(m, n), Lp, Lq
-
-    def whitened(self, rank: int) -> Factors:
-        """The best terms if S were the Kronecker product of its partial traces."""
-        p, q = self.moment.shape[1:3]
-        white, Lp, Lq = self.white()
-        left, right = truncated_svd(white, rank)
-        a = solve_triangular(Lp, left.T.reshape(-1, p).T, lower=True, trans=1).T
-        b = solve_triangular(Lq, right.reshape(-1, q).T, lower=True, trans=1).T
-        return Factors(a.reshape(rank, *self.shape.a), b.reshape(rank, *self.shape.b))
-
     def sweep(self, factors: Factors) -> tuple[Factors, float]:
         """A given B, then B given A, and how much the error fell."""
         a, gain_a = self.improve_a(factors)
@@ -146,6 +121,54 @@ class Problem:
         target = (self.target.T @ factors.a.reshape(R, -1).T).reshape(-1, q, R).swapaxes(1, 2).reshape(B.shape)
         b, gain = improve(B, np.asarray(G), target)
         return b.reshape(-1, R, q).swapaxes(0, 1).reshape(factors.b.shape), gain
+
+
+def sweep_macs(shape: KroneckerShape, rank: int, groups: int = 1) -> int:
+    """Multiply-adds of a sweep's normal equations."""
+    p, q = _columns(shape)
+    total = 1
+    for inner, rows_, outer in ((q, shape.f2, p), (p, shape.f1 // groups, q)):
+        if rank * outer <= MAX_UNKNOWNS:
+            total += groups * gram_macs(outer, rank, rows_, inner) + (rank * outer) ** 3 // 3
+    return total
+
+
+def whiten(weight: NDArray[np.floating], shape: KroneckerShape, moment: Array) -> tuple[Array, Array, Array]:
+    """The unfolded weight, whitened as if S were the Kronecker product of its partial traces; their factors L.
+
+    Its truncated SVD tells about how near a sum of R products comes in the norm of S.
+    """
+    p, q = _columns(shape)
+    of_p, of_q = _partial_traces(shape, moment)
+    Lp, Lq = factor(of_p), factor(of_q)
+    unfolded = unfold(np.asarray(weight, np.float64), shape)
+    white = Lp.T @ (unfolded.reshape(-1, q) @ Lq).reshape(-1, p, shape.unfolded[1])
+    return white.reshape(shape.unfolded), Lp, Lq
+
+
+def _whitened(weight: NDArray[np.floating], shape: KroneckerShape, rank: int, moment: Array) -> Factors:
+    """The best terms if S were the Kronecker product of its partial traces."""
+    p, q = _columns(shape)
+    white, Lp, Lq = whiten(weight, shape, moment)
+    left, right = truncated_svd(white, rank)
+    a = solve_triangular(Lp, left.T.reshape(-1, p).T, lower=True, trans=1).T
+    b = solve_triangular(Lq, right.reshape(-1, q).T, lower=True, trans=1).T
+    return Factors(a.reshape(rank, *shape.a), b.reshape(rank, *shape.b))
+
+
+def _columns(shape: KroneckerShape) -> tuple[int, int]:
+    """p and q, the numbers of an im2col input that a row of A and one of B see."""
+    return prod(shape.a[1:]), prod(shape.b[1:])
+
+
+def _partial_traces(shape: KroneckerShape, moment: Array) -> tuple[Array, Array]:
+    """S as A sees it (p, p) and as B does (q, q), the other's inputs and the groups summed over. Copies nothing."""
+    inputs = [size for pair in zip(shape.a[1:], shape.b[1:], strict=True) for size in pair]  # c1 c2 h1 h2 w1 w2
+    S = moment.reshape(-1, *inputs, *inputs)
+    p, q = _columns(shape)
+    of_p = np.einsum("gaibjckAiBjCk->abcABC", S)
+    of_q = np.einsum("gaibjckaIbJcK->ijkIJK", S)
+    return of_p.reshape(p, p), of_q.reshape(q, q)
 
 
 def _extended(start: Factors, weight: NDArray[np.floating], shape: KroneckerShape, rank: int) -> Factors:

@@ -11,12 +11,12 @@ from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.sparse_conv import CONV_ATTRIBUTES
 from onnxcomp.formats.sparse_conv import Epilogue as Form
 from onnxcomp.fragment import Fragment, unique
-from onnxcomp_passes.dense_conv import DenseConv
+from onnxcomp_passes.conv_sites import ConvSite
 from onnxcomp_passes.epilogue import Epilogue
 
 
 def fused(
-    site: DenseConv, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
+    site: ConvSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
 ) -> tuple[Fragment, int]:
     """The operator with C (C_out, C_in / group, d) and B (d, k...), and how many of the fused nodes it takes in.
 

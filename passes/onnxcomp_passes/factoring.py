@@ -1,4 +1,4 @@
-"""What the passes that factor convolutions share: their options, and how many bases a weight needs."""
+"""What the passes that factor layers share: their options, and how many bases a weight needs."""
 
 from collections.abc import Sequence
 from math import prod

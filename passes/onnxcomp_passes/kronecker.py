@@ -1,12 +1,13 @@
-"""kronecker: compute a Conv whose weight is a sum of Kronecker products by two smaller ones.
+"""kronecker: compute a layer whose weight is a sum of Kronecker products by two smaller ones.
 
     Conv(X, W, b), W = sum over r <= R of A_r (x) B_r    becomes    A * (B * X) [+ b]
+    X W^T + b, W likewise                                becomes    two matrix products
 
-each a Conv, or A a matrix product (onnxcomp/factored/kronecker.py; Hameed et al., Convolutional Neural Network
-Compression through Generalized Kronecker Product Decomposition, AAAI 2022, section 3). Low rank across channels and
-separable kernels are among the shapes. Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides,
-pads and dilations, in groups where the input channels do not split; only where measured faster than ONNX Runtime's
-dense Conv here, unless `when=always`.
+each a Conv, or A a matrix product (onnxcomp/factored/kronecker.py, linear.py; Hameed et al., Convolutional Neural
+Network Compression through Generalized Kronecker Product Decomposition, AAAI 2022, section 3). Low rank and separable
+kernels are among the shapes. Applies to 1-D and 2-D float32 convolutions with a constant weight, any strides, pads and
+dilations, in groups where the input channels do not split; and to Gemm and MatMul with a constant weight on the right.
+Only where measured faster than ONNX Runtime's dense layer here, unless `when=always`.
 
 Without options only what is a short sum already is rewritten, which is exact. Otherwise
 
@@ -16,7 +17,7 @@ Without options only what is a short sum already is rewritten, which is exact. O
 
 by a truncated SVD, the best in that norm. Such a layer computes with another weight, by the error its candidate tells.
 
-Never touches depthwise convolutions, nor those inside If, Loop or Scan bodies. Before fold-batchnorm, not after it: a
+Never touches depthwise convolutions, nor layers inside If, Loop or Scan bodies. Before fold-batchnorm, not after it: a
 factor for every output channel leaves few weights the products they were.
 """
 
@@ -31,10 +32,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onnxcomp.context import Context
-from onnxcomp.factored import kronecker as emission
-from onnxcomp.factored.kronecker import why_not
 from onnxcomp.factored.search import Choice, Search
-from onnxcomp.factored.target import Target
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import als, kronecker
@@ -43,10 +41,13 @@ from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
-from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
+from onnxcomp_passes.conv_sites import conv_site
+from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.factoring import FactoringOptions
-from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, problem_of
+from onnxcomp_passes.linear_sites import linear_site
+from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, problem_of, why_not_here
 
+_READERS = {"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site}
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
 
@@ -58,22 +59,24 @@ class KroneckerOptions(FactoringOptions):
     rank: int | None = Field(None, ge=1, description="R, the number of products")
     max_macs: float = Field(1.0, gt=0, description="multiply-adds a layer may take, as a share of the dense layer's")
     shape: str | None = Field(
-        None, pattern=r"^\d+x\d+(x\d+){1,2}$", description="of A: F1xC1xh1xw1 (F1xC1xw1 in one dimension)"
+        None,
+        pattern=r"^\d+x\d+(x\d+){0,2}$",
+        description="of A: F1xC1xh1xw1, without what the layer has not",
     )
 
 
 class Kronecker(StandInPass):
-    """Compute convolutions as two smaller ones, the factors of their weights."""
+    """Compute layers as two smaller ones, the factors of their weights."""
 
     name = "kronecker"
-    summary = "compute convolutions whose weights are Kronecker products, or nearly, by the factors"
+    summary = "compute layers whose weights are Kronecker products, or nearly, by the factors"
     Options = KroneckerOptions
     min_opset = 10  # Slice with inputs
     options: KroneckerOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv; without options, those whose weights are short sums of products."""
-        for site in dense_convs(graph):
+        """Every Conv, Gemm and MatMul; without options, those whose weights are short sums of products."""
+        for site in factor_sites(graph, _READERS):
             if isinstance(site, Declined) or self._lossy:
                 yield site
                 continue
@@ -84,34 +87,37 @@ class Kronecker(StandInPass):
                 yield replace(site, exact=tuple(known))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
-        """The best of the factorisations, timed against the dense Conv."""
-        assert isinstance(site, DenseConv)
-        pixels = context.shapes.get(site.nodes[0].inputs[0].name, ())[2:]
-        reason = why_not_here(site, context) or ("the size of the map is not known" if 0 in (pixels or (0,)) else None)
-        if reason:
-            yield Declined(site.name, reason)
-            return
-        only = self._only(site)
-        if isinstance(only, str):
-            yield Declined(site.name, only)
-            return
-        target = site.target(context.model)
-        share = _SHARE if self._measuring and only is None else inf
-        search = Search(target, site.groups, pixels, share, only, self.options.max_macs)
-        key = self._key(site, pixels, on_data=context.layerwise is not None)
-        choices = context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
+        """The best of the factorisations, timed against the dense layer."""
+        assert isinstance(site, FactorSite)
+        choices = why_not_here(site, context) or self._found(site, context)
         if isinstance(choices, str):
             yield Declined(site.name, choices)
         else:
-            yield from self._candidates(site, target, choices, context)
+            yield from self._candidates(site, choices, context)
 
-    def _key(self, site: DenseConv, pixels: tuple[int, ...], *, on_data: bool) -> str:
+    def _found(self, site: FactorSite, context: Context) -> Sequence[Choice] | str:
+        """What to make candidates of, the best first, or why there is nothing."""
+        refusal = site.why_not_approximated(on_data=context.layerwise is not None) if self._lossy else None
+        if refusal:
+            return refusal
+        cost, only = site.cost(context), self._only(site)
+        if isinstance(cost, str):
+            return cost
+        if isinstance(only, str):
+            return only
+        share = _SHARE if self._measuring and only is None else inf
+        search = Search(site.groups, cost, share, only, self.options.max_macs)
+        key = self._key(site, context)
+        return context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
+
+    def _key(self, site: FactorSite, context: Context) -> str:
         """Tells searches of different results apart."""
-        content = hashlib.sha256(site.convolution.weight.tobytes()).hexdigest()
-        where = site.key if on_data else ""
-        return f"{self.text()} {content} {site.convolution.weight.shape} {site.geometry} {pixels} {where}"
+        content = hashlib.sha256(site.weight.tobytes()).hexdigest()
+        where = "" if context.layerwise is None else site.key
+        x = context.shapes[site.nodes[0].inputs[0].name]
+        return f"{self.text()} {content} {site.weight.shape} {site.walk} {x} {where}"
 
-    def _on_data(self, search: Search, site: DenseConv, context: Context) -> Search:
+    def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
         """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
         if context.layerwise is None or not self._closest or self.options.solver == "svd":
             return search
@@ -132,15 +138,13 @@ class Kronecker(StandInPass):
         """Whether the closest decomposition that is faster is asked for, not the fastest that is close enough."""
         return self.options.compression is not None or self.options.rank is not None
 
-    def _candidates(
-        self, site: DenseConv, target: Target, choices: Sequence[Choice], context: Context
-    ) -> Iterator[Candidate]:
+    def _candidates(self, site: FactorSite, choices: Sequence[Choice], context: Context) -> Iterator[Candidate]:
         """The first few choices; where the closest is asked for, the first that is faster stands alone."""
         made = []
         for choice in choices[: _MEASURED if self._measuring else 1]:
             factors = factors_of(site.groups, choice.shape, choice.rank)
             weight = weight_of(factors)
-            draft = Draft(emission.kronecker(target, factors), weight, _words(choice))
+            draft = Draft(site.factored(context.model, factors), weight, _words(choice))
             one = candidate(self.name, site, draft, context, measured=self._measuring)
             if self._closest and one.timing and one.timing.after_ms < WORTHWHILE * one.timing.before_ms:
                 yield one
@@ -148,7 +152,7 @@ class Kronecker(StandInPass):
             made.append(one)
         yield from made
 
-    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """The same shape and rank, nearest to W* in its norm."""
         shape, rank = self._shape(site, candidate_.options["shape"]), candidate_.options["rank"]
         assert isinstance(shape, KroneckerShape), "it was proposed"
@@ -159,9 +163,9 @@ class Kronecker(StandInPass):
             factors = [stored(kronecker.scale_rows(one, s)) for one, s in zip(factors, scales, strict=True)]
             weight = weight_of(factors)
         bias = problem.bias(weight)
-        after = emission.kronecker(site.with_bias(bias).target(context.model), factors)
+        after = site.with_bias(bias).factored(context.model, factors)
         draft = Draft(after, weight, candidate_.options, bias=bias)
-        return candidate(self.name, site, draft, context, measured=False)
+        return candidate(self.name, site, draft, context, problem=problem)
 
     def _fitted_factors(
         self, groups: Sequence[NDArray[np.floating]], moment: Array, shape: KroneckerShape, rank: int
@@ -175,8 +179,8 @@ class Kronecker(StandInPass):
             for weight, S in zip(groups, moments, strict=True)
         ]
 
-    def _choices(self, site: DenseConv, search: Search) -> Sequence[Choice] | str:
-        """What to make candidates of, the best first, or why there is nothing."""
+    def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
+        """The same by the options."""
         options = self.options
         allowed = 1.0 if options.max_error is None else max(options.max_error, EXACT)
         if options.compression or options.rank:
@@ -187,21 +191,21 @@ class Kronecker(StandInPass):
             return search.within(allowed) or f"no decomposition within {options.max_error:g} is predicted faster"
         return search.among(site.exact) or "the sums of Kronecker products that its weight is would be no faster"
 
-    def _only(self, site: DenseConv) -> KroneckerShape | str | None:
+    def _only(self, site: FactorSite) -> KroneckerShape | str | None:
         """The shape that the options ask for, or why this weight has none such; None where any will do."""
         return None if self.options.shape is None else self._shape(site, self.options.shape)
 
-    def _shape(self, site: DenseConv, words: str) -> KroneckerShape | str:
+    def _shape(self, site: FactorSite, words: str) -> KroneckerShape | str:
         """The shape in which A is as `words` say, or why this weight has none such."""
         whole = site.groups[0].shape
         a = [int(size) for size in words.split("x")]
-        if site.convolution.weight.ndim == 3 and len(a) == 3:
-            a.insert(2, 1)
+        if len(a) == site.weight.ndim < 4:
+            a[2:2] = [1] * (4 - len(a))
         if len(a) != 4 or any(size < 1 or total % size for size, total in zip(a, whole, strict=True)):
-            return f"a weight of {list(site.convolution.weight.shape)} has no factor of {words}"
+            return f"a weight of {list(site.weight.shape)} has no factor of {words}"
         f1, c1, h1, w1 = a
         shape = KroneckerShape(f1, whole[0] // f1, c1, whole[1] // c1, h1, whole[2] // h1, w1, whole[3] // w1)
-        return why_not(shape, site.convolution.group) or shape
+        return site.why_not(shape) or shape
 
 
 def _exact(groups: Sequence[NDArray[np.floating]]) -> list[tuple[KroneckerShape, int]] | str:

@@ -40,9 +40,10 @@ from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
-from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
+from onnxcomp_passes.conv_sites import ConvSite, conv_site
+from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.factoring import FactoringOptions, Solver, basis_errors, few_bases
-from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, relative_error
+from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, relative_error, why_not_here
 
 Form = Literal["auto", "basis", "coefficient", "fused", "merged"]
 _STANDARD = MappingProxyType({"basis": basis_first, "coefficient": coefficient_first, "merged": merged})
@@ -68,13 +69,13 @@ class Penni(StandInPass):
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv whose kernels share few enough bases."""
-        for site in dense_convs(graph):
-            bases = self._bases(site.convolution) if isinstance(site, DenseConv) else 0
-            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, DenseConv) else site
+        for site in factor_sites(graph, {"Conv": conv_site}):
+            bases = self._bases(site.convolution) if isinstance(site, ConvSite) else 0
+            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, ConvSite) else site
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The forms, timed against the dense Conv."""
-        assert isinstance(site, DenseConv)
+        assert isinstance(site, ConvSite)
         d = self._bases(site.convolution)
         refusal = d if isinstance(d, str) else why_not_here(site, context)
         if refusal or isinstance(d, str):
@@ -93,8 +94,9 @@ class Penni(StandInPass):
             measured = self.options.when == "faster" and form != "merged"
             yield candidate(self.name, site, draft, context, measured=measured)
 
-    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many bases and zeros, nearest to W* in its norm."""
+        assert isinstance(site, ConvSite)
         d, form = candidate_.options["d"], candidate_.options["form"]
         coefficients, bases = fitted_factors(problem, d, self.options.sparsity, self.options.solver)
         if self.options.statistics:
@@ -104,7 +106,7 @@ class Penni(StandInPass):
         bias = problem.bias(weight)
         after, count = _emit(form, site.with_bias(bias), context, coefficients, bases)
         draft = Draft(after, weight, candidate_.options, count, bias)
-        return candidate(self.name, site, draft, context, measured=False)
+        return candidate(self.name, site, draft, context, problem=problem)
 
     def _bases(self, convolution: Convolution) -> int | str:
         """d of a layer, or why it does not pay or is not allowed."""
@@ -123,7 +125,7 @@ class Penni(StandInPass):
             return f"{d} bases take more multiply-adds than the dense layer"
         return d
 
-    def _forms(self, site: DenseConv, zeros: float, *, portable: bool) -> list[Form]:
+    def _forms(self, site: ConvSite, zeros: float, *, portable: bool) -> list[Form]:
         """What to try. Coefficients go first only where they then work on no more pixels and channels."""
         if self.options.form != "auto":
             return [self.options.form]
@@ -159,7 +161,7 @@ def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solve
 
 
 def _emit(
-    form: Form, site: DenseConv, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
+    form: Form, site: ConvSite, context: Context, coefficients: NDArray[np.floating], bases: NDArray[np.floating]
 ) -> tuple[Fragment, int]:
     """The fragment, and how many of the nodes fused into the Conv it stands for."""
     if form == "fused":

@@ -1,6 +1,7 @@
-"""prune: give a Conv a weight with zeros, in a pattern that passes behind this one make fast.
+"""prune: give a layer a weight with zeros, in a pattern that passes behind this one make fast.
 
     Conv(X, W, b)    becomes    Conv(X, W', b')    with W' in C, the weights with that share of zeros in that pattern
+    X W^T + b        becomes    X W'^T + b'        likewise
 
     unstructured, n:16, 4x1, 16x1        for sparse-conv, which has a kernel for each; n is what `sparsity` leaves of 16
     4x4                                  blocks of 4 output and 4 input channels at one place of the kernel
@@ -12,8 +13,8 @@ in place of the training loss), least squares the numbers that remain. `magnitud
 are, as every solver does without data; `statistics` multiplies each row of these so that its output varies on the data
 as it did. b' keeps the outputs' means.
 
-Applies to 1-D and 2-D float32 convolutions with a constant weight. The dense Conv itself gains no time by it. Never
-touches depthwise convolutions, fully connected layers, nor what is inside If, Loop or Scan bodies.
+Applies to float32 layers with a constant weight: 1-D and 2-D convolutions, Gemm and MatMul. The dense layer itself
+gains no time by it. Never touches depthwise convolutions, nor what is inside If, Loop or Scan bodies.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,19 +26,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from onnxcomp.context import Context
-from onnxcomp.convolution import Convolution, is_standard, label
-from onnxcomp.factored.target import reweighted
 from onnxcomp.formats.sparse_conv import WINDOW
+from onnxcomp.fragment import Fragment, renamed, unique
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import projections
 from onnxcomp.numerics.admm import Projection
 from onnxcomp.numerics.pruning import prune
 from onnxcomp.pass_api import Candidate, Declined, Site
-from onnxcomp_passes.dense_conv import DenseConv, dense_convs, why_not_here
-from onnxcomp_passes.stand_in import Draft, StandInOptions, StandInPass, as_stored, candidate
+from onnxcomp_passes.conv_sites import conv_site
+from onnxcomp_passes.factor_sites import FactorSite, factor_sites
+from onnxcomp_passes.linear_sites import linear_site
+from onnxcomp_passes.stand_in import Draft, StandInOptions, StandInPass, as_stored, candidate, why_not_here
 
 Pattern = Literal["unstructured", "n:16", "4x1", "16x1", "4x4", "output-channels", "input-channels"]
+_READERS = MappingProxyType({"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site})
 _BLOCKS = MappingProxyType({"4x1": (4, 1), "16x1": (16, 1), "4x4": (4, 4)})  # output and input channels
 _SINGLE = MappingProxyType(
     {
@@ -59,56 +62,46 @@ class PruneOptions(StandInOptions):
 
 
 class Prune(StandInPass):
-    """Give convolutions weights with zeros."""
+    """Give layers weights with zeros."""
 
     name = "prune"
-    summary = "give convolutions weights with zeros, fitted to data, for the passes behind it"
+    summary = "give layers weights with zeros, fitted to data, for the passes behind it"
     Options = PruneOptions
     options: PruneOptions
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv whose channels divide as the pattern needs it; fully connected layers are none."""
-        for site in dense_convs(graph):
-            reason = self._why_not(site.convolution) if isinstance(site, DenseConv) else None
-            yield Declined(site.name, reason) if reason and isinstance(site, DenseConv) else site
-        for node in graph.graph.nodes:
-            if is_standard(node, "Gemm", "MatMul"):
-                yield Declined(label(node), "only convolutions are pruned")
+        """Every layer whose channels divide as the pattern needs it."""
+        for site in factor_sites(graph, _READERS):
+            reason = self._why_not(site) if isinstance(site, FactorSite) else None
+            yield Declined(site.name, reason) if reason and isinstance(site, FactorSite) else site
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The largest weights that the pattern can keep."""
-        assert isinstance(site, DenseConv)
-        weight = self._project(site.convolution.weight)
-        refusal = why_not_here(site, context) or _why_nothing(site.convolution.weight, weight)
+        assert isinstance(site, FactorSite)
+        weight = self._project(site.weight)
+        refusal = (
+            why_not_here(site, context)
+            or site.why_not_approximated(on_data=context.layerwise is not None)
+            or _why_nothing(site.weight, weight)
+        )
         if refusal:
             yield Declined(site.name, refusal)
             return
         zeros = round(float(1 - np.count_nonzero(weight) / weight.size), 4)
         told = {"pattern": self.options.pattern.replace("n:", f"{self._kept}:"), "zeros": zeros}
-        yield candidate(self.name, site, self._draft(site, context, weight, told), context, measured=False)
+        yield candidate(self.name, site, _draft(site, context, weight, told), context)
 
-    def fitted(self, site: DenseConv, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
         if self.options.solver == "admm":
             weight = prune(problem.weight, problem.damped, self._project)
         else:
-            weight = self._project(site.convolution.weight).astype(np.float64)
+            weight = self._project(site.weight).astype(np.float64)
         if self.options.solver == "statistics":
             weight *= problem.scale(weight).reshape(-1, *(1,) * (weight.ndim - 1))
         weight = as_stored(weight)
-        draft = self._draft(site, context, weight, candidate_.options, problem.bias(weight))
-        return candidate(self.name, site, draft, context, measured=False)
-
-    def _draft(
-        self,
-        site: DenseConv,
-        context: Context,
-        weight: NDArray[np.floating],
-        told: Mapping[str, Any],
-        bias: NDArray[np.floating] | None = None,
-    ) -> Draft:
-        rebuilt = site if bias is None else site.with_bias(bias)
-        return Draft(reweighted(rebuilt.target(context.model), weight, "pruned"), weight, told, bias=bias)
+        draft = _draft(site, context, weight, candidate_.options, problem.bias(weight))
+        return candidate(self.name, site, draft, context, problem=problem)
 
     @property
     def _kept(self) -> int:
@@ -124,13 +117,27 @@ class Prune(StandInPass):
             return projections.windows(self._kept)
         return _SINGLE[pattern](sparsity)
 
-    def _why_not(self, convolution: Convolution) -> str | None:
+    def _why_not(self, site: FactorSite) -> str | None:
         """Why the weight's channels do not divide as the pattern needs it, or None."""
         outputs, inputs = _BLOCKS.get(self.options.pattern, (1, WINDOW if self.options.pattern == "n:16" else 1))
-        C_out, C_in = convolution.weight.shape[0] // convolution.group, convolution.weight.shape[1]
+        C_out, C_in = site.groups[0].shape[:2]
         if C_out % outputs:
             return f"{C_out} output channels of a group do not divide by {outputs}"
         return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
+
+
+def _draft(
+    site: FactorSite,
+    context: Context,
+    weight: NDArray[np.floating],
+    told: Mapping[str, Any],
+    bias: NDArray[np.floating] | None = None,
+) -> Draft:
+    """The layer with other numbers, under names of their own."""
+    dense = site.dense(Fragment.of(context.model, site.nodes), weight, bias)
+    taken = {*dense.inputs, *dense.constants}
+    names = {name: unique(f"{name}_pruned", taken) for name in dense.constants}
+    return Draft(renamed(dense, names), weight, told, bias=bias)
 
 
 def _why_nothing(before: NDArray[np.floating], after: NDArray[np.floating]) -> str | None:

@@ -24,10 +24,10 @@ from onnxcomp.convolution import is_standard, macs
 from onnxcomp.formats import bitmap, sparse_gemm
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
+from onnxcomp.linear import Linear
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 from onnxcomp_passes.epilogue import Epilogue, find_activation
-from onnxcomp_passes.linear import Linear
 from onnxcomp_passes.sparsity import SparseOptions, why_not_sparse
 
 

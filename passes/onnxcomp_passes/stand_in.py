@@ -1,4 +1,4 @@
-"""What stands in for a dense convolution with another weight: its numbers fitted to data, its candidate, its splice."""
+"""What stands in for a layer with another weight: its numbers fitted to data, its candidate, its place in the graph."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from pydantic import Field
 
 from onnxcomp.context import Context, NotRunnable, Timing
-from onnxcomp.convolution import macs
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.factored.counting import multiply_adds
-from onnxcomp.factored.target import with_weight
 from onnxcomp.fragment import Fragment, splice
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Pass, PassOptions, Site
-from onnxcomp_passes.dense_conv import DenseConv
+from onnxcomp_passes.factor_sites import FactorSite
 
 EXACT = 1e-6  # relative L2 error of a weight: what a few roundings to float32 come to
 
@@ -30,31 +29,29 @@ class StandInOptions(PassOptions):
 
 
 class StandInPass(Pass):
-    """A pass that replaces a Conv, or as many of the nodes fused into it as the candidate stands for."""
+    """A pass that replaces a layer, or as many of the nodes fused into it as the candidate stands for."""
 
     options: StandInOptions
 
     def refine(self, site: Site, candidate: Candidate, context: Context) -> Candidate:
         """The candidate with its numbers fitted to the data, and the bias that keeps the outputs' means."""
-        assert isinstance(site, DenseConv)
+        assert isinstance(site, FactorSite)
         problem = problem_of(site, context, sequential=self.options.sequential)
-        found = self.fitted(site, candidate, problem, context)
-        assert found.before is not None, "the Conv with the weight that is stood for"
-        weight = found.before.constants[found.before.nodes[0].input[1]]
-        return replace(found, timing=candidate.timing, output_error=problem.error(weight))
+        return replace(self.fitted(site, candidate, problem, context), timing=candidate.timing)
 
     @abstractmethod
-    def fitted(self, site: DenseConv, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+    def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """`candidate` with the numbers that are nearest in the norm of `problem`."""
 
     def apply(self, graph: Model, site: Site, candidate: Candidate) -> None:
         """Splice the candidate in; what it does not stand for stays."""
-        assert isinstance(site, DenseConv) and candidate.before is not None and candidate.after is not None
-        splice(graph, site.fused[: len(candidate.before.nodes)], candidate.after)
+        assert isinstance(site, FactorSite) and candidate.after is not None
+        given = [node.outputs[0].name for node in site.fused]
+        splice(graph, site.fused[: given.index(candidate.after.outputs[0]) + 1], candidate.after)
 
 
-def problem_of(site: DenseConv, context: Context, *, sequential: bool) -> LayerProblem:
-    """What the Conv's stand-in is to be near to. Raises NotRunnable where that cannot be told from the data."""
+def problem_of(site: FactorSite, context: Context, *, sequential: bool) -> LayerProblem:
+    """What the layer's stand-in is to be near to. Raises NotRunnable where that cannot be told from the data."""
     assert context.layerwise is not None
     try:
         return context.layerwise.problem(site.key, sequential=sequential)
@@ -62,32 +59,49 @@ def problem_of(site: DenseConv, context: Context, *, sequential: bool) -> LayerP
         raise NotRunnable(str(error)) from error
 
 
+def why_not_here(site: FactorSite, context: Context) -> str | None:
+    """Why the site stays as it is in these surroundings, or None."""
+    if context.dtypes.get(site.nodes[0].inputs[0].name) != TensorProto.FLOAT:
+        return "the input is not float32"
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """What is made of the first `count` of a site's fused nodes, W', the weight it stands for, and how it is told."""
+    """What is made of the layer, or of `count` of its fused nodes, W', the weight it stands for, and how it is told."""
 
     after: Fragment
     weight: NDArray[np.floating]
     options: Mapping[str, Any]
-    count: int = 1
+    count: int | None = None
     bias: NDArray[np.floating] | None = None  # b', where it is another too
 
 
-def candidate(method: str, site: DenseConv, draft: Draft, context: Context, *, measured: bool) -> Candidate:
-    """The draft as a candidate, timed with what it leaves of the fused nodes against all of them as they are.
+def candidate(
+    method: str,
+    site: FactorSite,
+    draft: Draft,
+    context: Context,
+    *,
+    measured: bool = False,
+    problem: LayerProblem | None = None,
+) -> Candidate:
+    """The draft as a candidate; `measured` with what it leaves of the fused nodes against all of them as they are.
 
-    Where W' is W but for rounding, the rewrite stands for W itself, and is exact.
+    Where W' is W but for rounding, the rewrite stands for W itself, and is exact. `problem` is what W' was fitted to.
     """
-    before, dense = Fragment.of(context.model, site.fused[: draft.count]), site.convolution.weight
-    error = relative_error(dense, draft.weight.reshape(dense.shape))
-    dense_macs = macs(site.nodes[0], context.shapes, dense.shape)
+    count = draft.count or len(site.nodes)
+    before = Fragment.of(context.model, site.fused[:count])
+    error = relative_error(site.weight, draft.weight.reshape(site.weight.shape))
+    dense_macs = site.macs(context)
     return Candidate(
         method,
         draft.after,
-        before if error <= EXACT else with_weight(before, draft.weight, draft.bias),
+        before if error <= EXACT else site.dense(before, draft.weight, draft.bias),
         draft.options,
-        _timing(site, draft, context) if measured else None,
+        _timing(site, draft.after, count, context) if measured else None,
         error=0.0 if error <= EXACT else error,
+        output_error=None if problem is None else problem.error(draft.weight.reshape(site.weight.shape)),
         size_bytes=(before.size_bytes, draft.after.size_bytes),
         macs=None
         if dense_macs is None
@@ -95,10 +109,10 @@ def candidate(method: str, site: DenseConv, draft: Draft, context: Context, *, m
     )
 
 
-def _timing(site: DenseConv, draft: Draft, context: Context) -> Timing | None:
-    whole, after = Fragment.of(context.model, site.fused), draft.after
+def _timing(site: FactorSite, after: Fragment, count: int, context: Context) -> Timing | None:
+    whole = Fragment.of(context.model, site.fused)
     constants = {**whole.constants, **after.constants}
-    nodes = (*after.nodes, *whole.nodes[draft.count :])
+    nodes = (*after.nodes, *whole.nodes[count:])
     read = {name for node in nodes for name in node.input}
     kept = {name: value for name, value in constants.items() if name in read}
     return context.measure(whole, Fragment(nodes, kept, whole.inputs, whole.outputs, after.functions))

@@ -5,6 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxcomp.calibration import open_data
+from onnxcomp.factored import linear
+from onnxcomp.factored.linear import LinearTarget
 from onnxcomp.factored.target import with_weight
 from onnxcomp.fragment import Fragment
 from onnxcomp.inputs import input_specs
@@ -32,7 +34,7 @@ def images() -> NDArray[np.float32]:
     return np.random.default_rng(1).standard_normal((40, 3, 6, 6)).astype(np.float32)
 
 
-def conv(model: Model, name: str) -> Fragment:
+def alone(model: Model, name: str) -> Fragment:
     return Fragment.of(model, [node for node in model.graph.nodes if node.name == name])
 
 
@@ -44,7 +46,7 @@ def output(model: Model, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def test_the_problem_is_least_squares_on_what_the_layer_gets(network: Model, images: NDArray[np.float32]) -> None:
     layers = Layerwise(network, open_data(images, input_specs(network)))
-    other = with_weight(conv(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)), np.ones(4))
+    other = with_weight(alone(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)), np.ones(4))
     layers.settle(other)
     problem = layers.problem("y")
 
@@ -68,7 +70,7 @@ def test_the_first_layer_is_asked_for_what_it_is(network: Model, images: NDArray
 def test_layers_apart_are_as_in_the_original(network: Model, images: NDArray[np.float32]) -> None:
     layers = Layerwise(network, open_data(images, input_specs(network)))
     before = layers.problem("y")
-    layers.settle(with_weight(conv(network, "first"), np.zeros((4, 3, 3, 3))))
+    layers.settle(with_weight(alone(network, "first"), np.zeros((4, 3, 3, 3))))
     apart = layers.problem("y", sequential=False)
     np.testing.assert_array_equal(apart.weight, before.weight)
     assert not layers.problem("y").moment.any()
@@ -76,7 +78,7 @@ def test_layers_apart_are_as_in_the_original(network: Model, images: NDArray[np.
 
 def test_scaled_rows_vary_as_the_original_outputs(network: Model, images: NDArray[np.float32]) -> None:
     layers = Layerwise(network, open_data(images, input_specs(network)))
-    other = with_weight(conv(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)))
+    other = with_weight(alone(network, "first"), np.random.default_rng(2).standard_normal((4, 3, 3, 3)))
     layers.settle(other)
     problem = layers.problem("y")
     weight = np.random.default_rng(3).standard_normal((5, 4, 1, 1))
@@ -101,3 +103,65 @@ def test_the_error_of_a_stand_in_is_that_of_its_output(network: Model, images: N
     expected = np.linalg.norm(output(replaced, images) - want) / np.linalg.norm(want - want.mean(axis=0))
     assert problem.error(other) == pytest.approx(expected, rel=1e-3)
     assert problem.error(problem.weight) == 0
+
+
+LINEAR = """net (float[N, 3, 6] x) => (float[N, 3, 4] y) {
+    [first] a = MatMul (x, w1)
+    r = Relu (a)
+    [second] p = MatMul (r, w2)
+    y = Add (p, b2)
+}"""
+
+
+def test_fully_connected_layers_likewise() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (6, 5), "w2": (5, 4), "b2": (4,)}
+    model = model_of(LINEAR, {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()})
+    x = rng.standard_normal((200, 3, 6)).astype(np.float32)
+    layers = Layerwise(model, open_data(x, input_specs(model)))
+    weight, bias = rng.standard_normal((5, 6)).astype(np.float32), np.arange(5, dtype=np.float32)
+    layers.settle(linear.dense(LinearTarget(alone(model, "first"), 3, bias), weight))
+    problem = layers.problem("p")
+
+    columns = np.maximum(x.reshape(-1, 6) @ weight.T + bias, 0).astype(np.float64)
+    (y,) = run(session(bytes(model.to_proto().SerializeToString())), {"x": x})
+    with_one = np.concatenate([columns, np.ones((len(columns), 1))], axis=1)
+    expected, *_ = np.linalg.lstsq(with_one, y.reshape(-1, 4).astype(np.float64), rcond=None)
+    np.testing.assert_allclose(problem.weight, expected[:5].T, atol=0.03)  # the damping's share
+    np.testing.assert_allclose(problem.bias(expected[:5].T), expected[5], atol=0.03)
+
+
+def test_inputs_that_do_not_vary_leave_the_weight_as_it_is() -> None:
+    text = "net (float[N, 6] x) => (float[N, 4] y) {\ny = MatMul (x, w)\n}"
+    weight = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    model = model_of(text, {"w": weight})
+    x = np.repeat(np.random.default_rng(1).standard_normal((1, 6)), 3, axis=0).astype(np.float32)
+    problem = Layerwise(model, open_data(x, input_specs(model))).problem("y")
+    np.testing.assert_allclose(problem.weight, weight.T, atol=1e-5)
+    np.testing.assert_array_equal(problem.moment, problem.moment[0, 0] * np.eye(6))
+    assert problem.moment[0, 0] > 0
+    other = weight.T + 1
+    np.testing.assert_allclose(x @ other.T + problem.bias(other), x @ weight, atol=1e-5)
+
+
+RESIDUAL = """net (float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) {
+    [first] s = Conv (x, w1)
+    r = Relu (s)
+    [second] m = Conv (r, w2)
+    y = Add (s, m)
+}"""
+
+
+def test_what_a_shortcut_lacks_is_asked_of_what_is_added_to_it(images: NDArray[np.float32]) -> None:
+    rng = np.random.default_rng(0)
+    w1, w2, other = (rng.standard_normal((4, n, 1, 1)).astype(np.float32) for n in (3, 4, 3))
+    network = model_of(RESIDUAL, {"w1": w1, "w2": w2})
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    layers.settle(with_weight(alone(network, "first"), other))
+    problem = layers.problem("m")
+
+    shortcut = np.einsum("nchw,oc->nhwo", images.astype(np.float64), other[:, :, 0, 0]).reshape(-1, 4)
+    with_one = np.concatenate([np.maximum(shortcut, 0), np.ones((len(shortcut), 1))], axis=1)
+    expected, *_ = np.linalg.lstsq(with_one, output(network, images) - shortcut, rcond=None)
+    np.testing.assert_allclose(problem.weight.reshape(4, 4), expected[:4].T, atol=2e-3)  # the damping's share
+    np.testing.assert_allclose(problem.bias(expected[:4].T.reshape(4, 4, 1, 1)), expected[4], atol=2e-3)

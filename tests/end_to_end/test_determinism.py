@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.end_to_end.small import ALWAYS, assert_refused, onnxcomp, save_network
+from tests.passes.graphs import model_of, sparse
 
 
 @pytest.fixture
@@ -34,6 +36,19 @@ def test_a_plan_is_replayed_byte_for_byte(options: tuple[str, ...], source: Path
     replays = [optimized(source, f"{i}.onnx", "--replay", plan, "--plan", again) for i in range(2)]
     assert replays == [first, first]
     assert again.read_bytes() == plan.read_bytes()
+
+
+@pytest.mark.parametrize("options", [(), ("--portable",)])
+def test_a_plan_with_codebooks_is_replayed(options: tuple[str, ...], source: Path) -> None:
+    few = np.round(sparse((64, 64), 0.6), 1)
+    text = "g (float[N, 64] x) => (float[N, 64] y) {\n[a] t = MatMul (x, w)\n[b] y = MatMul (t, w)\n}"
+    model_of(text, {"w": few}).save(source)
+    plan = source.with_name("plan.json")
+    first = optimized(source, "first.onnx", "--plan", plan, "--passes", "codebook", *options)
+    told = [choice["options"] for choice in json.loads(plan.read_text())["choices"]]
+    assert told == [{"values": np.unique(few[few != 0]).size}]
+    assert optimized(source, "again.onnx", "--replay", plan) == first
+    assert 0 < len(first) < few.nbytes
 
 
 def test_the_plan_says_all_that_decides(source: Path) -> None:

@@ -1,11 +1,16 @@
 """Search: what it chooses keeps what was asked for, and nothing on the front is beaten."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxcomp.factored.prediction import conv_cost
 from onnxcomp.factored.search import Choice, Search, front
+from onnxcomp.numerics import als
 from onnxcomp.numerics.kronecker import KroneckerShape, decompose, reconstruct
+from onnxcomp.numerics.moments import weighted_error
 from tests.factored.convs import Walk, target_of
 
 SHAPE = KroneckerShape(4, 8, 2, 8, 1, 3, 1, 3)
@@ -13,7 +18,7 @@ SHAPE = KroneckerShape(4, 8, 2, 8, 1, 3, 1, 3)
 
 def search_of(weight: NDArray[np.float32], share: float = 0.9) -> Search:
     target = target_of(weight, 1, Walk((1, 1), (1, 1), (1, 1, 1, 1)), (28, 28), False, True)
-    return Search(target, [weight], (28, 28), share)
+    return Search([weight], conv_cost(target, (28, 28)), share)
 
 
 @pytest.fixture
@@ -46,9 +51,21 @@ def test_compression_is_kept(weight: NDArray[np.float32]) -> None:
     assert [choice.error for choice in found] == sorted(choice.error for choice in found)
 
 
+def test_on_data_the_closest_is_as_close_as_told(weight: NDArray[np.float32]) -> None:
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((400, weight[0].size)) @ rng.standard_normal((weight[0].size, weight[0].size))
+    moment = inputs.T @ inputs / len(inputs)
+    found = replace(search_of(weight, share=10), moments=[moment]).at(3)
+    assert [choice.error for choice in found] == sorted(choice.error for choice in found)
+    fitted = als.decompose(weight, found[0].shape, found[0].rank, moment)
+    error = np.sqrt(weighted_error(weight, reconstruct(fitted), moment))
+    plain = np.sqrt(weighted_error(weight, reconstruct(decompose(weight, found[0].shape, found[0].rank)), moment))
+    assert 0.7 * found[0].error <= error <= 1.001 * found[0].error < plain
+
+
 def test_one_shape_alone(weight: NDArray[np.float32]) -> None:
     search = search_of(weight)
-    (choice,) = Search(search.target, search.groups, search.pixels, 10, SHAPE).with_rank(2)
+    (choice,) = Search(search.groups, search.cost, 10, SHAPE).with_rank(2)
     assert choice.shape == SHAPE and choice.error < 0.2
 
 

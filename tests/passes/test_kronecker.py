@@ -100,6 +100,12 @@ def test_one_dimension() -> None:
     assert result.changed == 1
 
 
+def test_an_input_that_is_a_constant_is_declined() -> None:
+    text = "net (float[N, 16, 4, 4] x) => (float[N, 16, 4, 4] y) {\n[conv] c = Conv (z, w)\ny = Add (c, x)\n}"
+    _, result = rewrite(model_of(text, {"w": KRONECKER, "z": dense((1, 16, 6, 6))}), "kronecker{when=always}")
+    assert "its input is a constant" in reasons(result)["conv"]
+
+
 def test_a_kernel_larger_than_its_map_is_declined() -> None:
     _, result = rewrite(network(KRONECKER, size="2, 2"), "kronecker{rank=1,when=faster}")
     assert not result.changed and reasons(result)["conv"]

@@ -161,10 +161,19 @@ def test_a_shared_weight_is_pruned_for_each_of_its_convolutions() -> None:
     assert not np.array_equal(first.weight, second.weight)
 
 
-def test_fully_connected_layers_say_why_they_stay() -> None:
-    text = "net (float[N, 8] x) => (float[N, 4] y) {\n[head] y = MatMul (x, w)\n}"
-    _, result = rewrite(model_of(text, {"w": dense((8, 4))}), "prune{sparsity=0.5}")
-    assert reasons(result) == {"head": "only convolutions are pruned"}
+@pytest.mark.parametrize("on_data", [False, True])
+@pytest.mark.parametrize("layer", ["y = MatMul (x, w)", "p = MatMul (x, w)\ny = Add (p, b)", "y = Gemm (x, w, b)"])
+def test_fully_connected_layers(layer: str, on_data: bool) -> None:
+    weights = {"w": dense((32, 16)), "b": dense((16,))}
+    model = model_of(f"net (float[N, 32] x) => (float[N, 16] y) {{\n{layer}\n}}", weights)
+    x = np.random.default_rng(0).standard_normal((200, 32)).astype(np.float32)
+    x[:, 16:] = x[:, :16] + 0.1 * x[:, 16:]
+    want, lost = outputs(model, x), []
+    for options in ("solver=magnitude", "pattern=n:16", "pattern=4x1", "solver=admm"):
+        done = PassManager.parse(f"prune{{sparsity=0.5,{options}}}").run(model, data=x if on_data else None)
+        assert np.count_nonzero(weight_of(done.model)) == 32 * 16 // 2
+        lost.append(float(np.square(outputs(done.model, x) - want).sum()))
+    assert lost[-1] < 0.5 * lost[0] if on_data else lost[-1] == lost[0]
 
 
 def pruned(weight: NDArray[np.float32], options: str, group: int = 1, *, on_data: bool) -> Run:

@@ -25,6 +25,11 @@ class Linear:
         """Whether X may be other than a matrix."""
         return bool(self.nodes[0].op == "MatMul")
 
+    @property
+    def bias_or_zeros(self) -> NDArray[Any]:
+        """b, as a Convolution has it."""
+        return self.bias
+
     @classmethod
     def read(cls, model: Model, node: gs.Node) -> "Linear | str":
         """The numbers of `node`, a Gemm or MatMul, or the reason they are not known."""
@@ -78,4 +83,8 @@ def _as_bias(addend: NDArray[Any], outputs: int) -> NDArray[Any] | None:
 
 
 def _scaled(values: NDArray[Any], factor: float) -> NDArray[Any]:
-    return values if factor == 1 else values * values.dtype.type(factor)
+    if factor == 1:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number then, passes decline
+        scaled: NDArray[Any] = values * values.dtype.type(factor)
+    return scaled
