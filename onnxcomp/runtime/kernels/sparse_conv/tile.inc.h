@@ -246,6 +246,26 @@ void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
   }
 }
 
+template <class Isa>
+void sum(const SignSums& s, float* channels) noexcept {
+  using Vector = typename Isa::Vector;
+  float* sums = s.keep ? channels + 4 * s.floats : channels;
+  for (int64_t i = 0; i < s.floats; i += Isa::kLanes) {
+    const Vector x2 = Isa::load(channels + 2 * s.floats + i);
+    const Vector x3 = Isa::load(channels + 3 * s.floats + i);
+    const Vector first[2] = {Isa::load(channels + i) + Isa::load(channels + s.floats + i),
+                             Isa::load(channels + i) - Isa::load(channels + s.floats + i)};
+    const Vector last[2] = {x2 + x3, x2 - x3};
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; ++p) {
+      Isa::store(sums + p * s.floats + i, first[p] + last[0]);
+      Isa::store(sums + (p + 2) * s.floats + i, first[p] - last[1]);
+      Isa::store(sums + (p + 4) * s.floats + i, first[p] + last[1]);
+      Isa::store(sums + (p + 6) * s.floats + i, first[p] - last[0]);
+    }
+  }
+}
+
 // e^x with a relative error of about 1e-7; infinity from 88.7 up, 1e-38 from -87 down.
 //
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2: the Taylor series of e^r is cut where its next term,
