@@ -35,7 +35,7 @@ constexpr int64_t kRowHeight = 4;  // of rows that stand for more than one outpu
 struct Entries {
   int64_t count;
   int64_t height;
-  int64_t sums = 0;
+  bool sums = false;
 };
 // Of a weight that is still to be packed; its blocks have a height of 1 or a multiple of kRowHeight.
 Entries entries_of(const BlockBitmap& weight);
@@ -50,9 +50,9 @@ struct BlockedCsr {
                                     // its group
   std::vector<uint16_t> index;      // [entries]
   std::vector<float> value;         // [entries][height]
-  // 0, or the weight's channels are not the input's: so many stand for each four of those (sign_sums.h). `block` is a
-  // multiple of it.
-  int64_t sums = 0;
+  // The weight's channels are not the input's but sums of them, kSums for each kQuad of those (sign_sums.h). `block` is
+  // then a multiple of kSums.
+  bool sums = false;
 
   // Of a block.
   int64_t rows() const { return shape.outputs / height; }

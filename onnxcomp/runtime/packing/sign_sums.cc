@@ -36,12 +36,10 @@ struct Quad {
     }
   }
 
-  // As sums; with single channels, only where that takes fewer entries than they do.
-  int64_t terms_of_signs() const {
+  int64_t terms() const {
     if (nonzeros == 0) return 0;
-    return largest == smallest ? 1 : magnitudes_are_two ? 2 : 4;
+    return largest == smallest ? 1 : magnitudes_are_two ? 2 : kQuad;
   }
-  bool prefers_channels() const { return nonzeros <= terms_of_signs(); }
 
   int64_t nonzeros = 0;
   unsigned negative = 0;
@@ -51,9 +49,9 @@ struct Quad {
   bool magnitudes_are_two = true;
 };
 
-// As sums alone. Returns how many terms there are.
+// Returns how many terms there are.
 int64_t split(const float* w, const Quad& quad, Term (&terms)[kQuad]) {
-  const int64_t count = quad.terms_of_signs();
+  const int64_t count = quad.terms();
   const double a = quad.largest;
   const double b = quad.smallest;
   if (count == 1) terms[0] = term(quad.negative, a);
@@ -61,7 +59,7 @@ int64_t split(const float* w, const Quad& quad, Term (&terms)[kQuad]) {
     terms[0] = term(quad.negative, (a + b) / 2);
     terms[1] = term(quad.negative ^ quad.smaller, (a - b) / 2);
   }
-  if (count == 4) {
+  if (count == kQuad) {
     constexpr unsigned kOrthogonal[kQuad] = {0b0000, 0b1100, 0b1010, 0b0110};
     for (int i = 0; i < kQuad; ++i) {
       double sum = 0;
@@ -85,55 +83,49 @@ void for_each_quad(const float* row, const WeightShape& shape, Visit visit) {
 }
 
 // A row of the weight rewritten, [shape_of_sums's channels][taps].
-void rewrite(const float* row, const WeightShape& shape, int64_t sums, std::vector<float>& summed) {
+void rewrite(const float* row, const WeightShape& shape, std::vector<float>& summed) {
   std::fill(summed.begin(), summed.end(), 0.0f);
   for_each_quad(row, shape, [&](int64_t number, int64_t tap, const float* w) {
-    const Quad quad(w);
-    const auto at = [&](int64_t channel) -> float& { return summed[(number * sums + channel) * shape.taps + tap]; };
-    if (sums == kSignsAndChannels && quad.prefers_channels()) {
-      for (int64_t i = 0; i < kQuad; ++i) at(i) = w[i];
-      return;
-    }
     Term terms[kQuad];
-    const int64_t count = split(w, quad, terms);
-    for (int64_t i = 0; i < count; ++i) at(sums - kSigns + terms[i].pattern) = terms[i].value;
+    const int64_t count = split(w, Quad(w), terms);
+    for (int64_t i = 0; i < count; ++i)
+      summed[(number * kSums + terms[i].pattern) * shape.taps + tap] = terms[i].value;
   });
 }
 
 }  // namespace
 
-WeightShape shape_of_sums(const WeightShape& shape, int64_t sums) {
-  return {shape.groups, shape.outputs, (shape.channels + kQuad - 1) / kQuad * sums, shape.taps};
+WeightShape shape_of_sums(const WeightShape& shape) {
+  return {shape.groups, shape.outputs, (shape.channels + kQuad - 1) / kQuad * kSums, shape.taps};
 }
 
 EntryCounts count_entries(const WeightRows& rows, const WeightShape& shape) {
-  EntryCounts counts{0, 0, 0, true};
+  EntryCounts counts{0, 0, true};
   std::vector<float> row(shape.channels * shape.taps);
   for (int64_t output = 0; output < shape.groups * shape.outputs; ++output) {
     rows.decode(output, row.data());
     for_each_quad(row.data(), shape, [&](int64_t, int64_t, const float* w) {
       const Quad quad(w);
       counts.channels += quad.nonzeros;
-      counts.signs += quad.terms_of_signs();
-      counts.signs_and_channels += std::min(quad.terms_of_signs(), quad.nonzeros);
+      counts.sums += quad.terms();
       for (int i = 0; i < kQuad; ++i) counts.finite = counts.finite && std::isfinite(w[i]);
     });
   }
   return counts;
 }
 
-OwnBitmap::OwnBitmap(const WeightRows& rows, const WeightShape& shape, int64_t sums) {
-  const WeightShape written = sums == 0 ? shape : shape_of_sums(shape, sums);
+OwnBitmap::OwnBitmap(const WeightRows& rows, const WeightShape& shape, bool sums) {
+  const WeightShape written = sums ? shape_of_sums(shape) : shape;
   const int64_t columns = written.channels * written.taps;
   const int64_t outputs = shape.groups * shape.outputs;
   elements_ = outputs * columns;
   mask_.resize((elements_ + 7) / 8);
   std::vector<float> row(shape.channels * shape.taps);
-  std::vector<float> summed(sums == 0 ? 0 : columns);
+  std::vector<float> summed(sums ? columns : 0);
   for (int64_t output = 0; output < outputs; ++output) {
     rows.decode(output, row.data());
-    if (sums != 0) rewrite(row.data(), shape, sums, summed);
-    const std::vector<float>& written_row = sums == 0 ? row : summed;
+    if (sums) rewrite(row.data(), shape, summed);
+    const std::vector<float>& written_row = sums ? summed : row;
     for (int64_t column = 0; column < columns; ++column) {
       if (written_row[column] == 0) continue;
       const int64_t element = output * columns + column;

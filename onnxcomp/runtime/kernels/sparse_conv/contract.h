@@ -147,13 +147,9 @@ struct Finish {
 using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_t count) noexcept;
 
 // Sums of four channels under every pattern of signs: sum p is x[0] + s1 x[1] + s2 x[2] + s3 x[3], where s of i + 1 is
-// -1 where bit i of p is set and 1 where it is not. `channels` holds the four, [4][floats], and then the eight sums,
-// [8][floats], from its beginning or, with `keep`, behind the four. It is aligned to 4L bytes.
-struct SignSums {
-  int64_t floats;  // a multiple of L
-  bool keep;
-};
-using SumFn = void (*)(const SignSums&, float* channels) noexcept;
+// -1 where bit i of p is set and 1 where it is not. `channels` holds the four, [4][floats], and then the eight sums in
+// their place, [8][floats]. It is aligned to 4L bytes, and `floats` a multiple of L.
+using SumFn = void (*)(int64_t floats, float* channels) noexcept;
 
 struct Kernel {
   const char* name;

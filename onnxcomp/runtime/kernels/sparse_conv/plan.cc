@@ -56,9 +56,9 @@ struct Candidate {
 
 int64_t l1_budget() { return machine().l1_bytes * 17 / 20; }  // the rest is for weights and sums passing through
 
-// Of channels that come one by one, or as many at a time as there are sums.
-int64_t fitting_block(const WeightShape& weight, int64_t sums, int64_t channel_bytes) {
-  const int64_t together = std::max<int64_t>(sums, 1);
+// Sums come as many at a time as are formed together.
+int64_t fitting_block(const WeightShape& weight, bool sums, int64_t channel_bytes) {
+  const int64_t together = sums ? kSums : 1;
   const int64_t all = divide_up(weight.channels, together);
   const int64_t fitting =
       std::clamp<int64_t>(l1_budget() / channel_bytes / together, 1, largest_block(weight) / together);
@@ -67,7 +67,7 @@ int64_t fitting_block(const WeightShape& weight, int64_t sums, int64_t channel_b
 
 // Cycles to bring a channel of the weight into the scratch, where one of the input takes `own`.
 double entering(const Entries& entries, double own, int64_t channel_vectors) {
-  return entries.sums == 0 ? own : own * kQuad / entries.sums + channel_vectors * kPerSummedVector;
+  return entries.sums ? own * kQuad / kSums + channel_vectors * kPerSummedVector : own;
 }
 
 // How many positions along the major axis of a tile registers have room for.
@@ -198,7 +198,7 @@ Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entrie
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
     const double copied = c.channel_vectors * (shape.pointwise() ? kPerCopiedVector : kPerSubsampledVector);
-    const bool in_place = entries.sums == 0 && may_stay_in_place(kernel, shape, c.channel_vectors);
+    const bool in_place = !entries.sums && may_stay_in_place(kernel, shape, c.channel_vectors);
     c.enter = entering(entries, in_place ? 0 : copied, c.channel_vectors);
     c.block = block.value_or(fitting_block(shape.weight, entries.sums, c.channel_vectors * kernel.lanes * 4));
     c.cycles = predict(kernel, shape, entries, c);
@@ -310,7 +310,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
   }
   if (plan.pixels) {
     plan.index = locate_inputs(weight, 1, {0});
-    plan.in_place = weight.sums == 0 && may_stay_in_place(kernel, shape, plan.channel_vectors);
+    plan.in_place = !weight.sums && may_stay_in_place(kernel, shape, plan.channel_vectors);
   } else {
     lay_out_lanes(kernel, shape, weight, plan);
   }

@@ -44,7 +44,7 @@ Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape,
       source_(source) {
   in_place_ = source == nullptr && plan.in_place && aligned(tensors.x, kernel.lanes * 4);
   const int64_t output_bytes = shape.batch * shape.output_channels() * shape.output_plane() * 4;
-  fetch_ahead_ = source == nullptr && weight.sums == 0 && plan.pixels && shape.pointwise() &&
+  fetch_ahead_ = source == nullptr && !weight.sums && plan.pixels && shape.pointwise() &&
                  shape.batch * shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   stream_ = output_bytes > machine().l3_bytes / 4 && shape.output_plane() % kernel.lanes == 0 &&
             aligned(tensors.y, kernel.lanes * 4);
@@ -166,14 +166,13 @@ template <class Placement>
 void Run::load_input(const Placement& tile, const float* x, int64_t first, int64_t count,
                      float* vectors) const noexcept {
   const int64_t plane = shape_.input_plane();
-  if (weight_.sums == 0) return tile.load_input(x + first * plane, count, vectors);
+  if (!weight_.sums) return tile.load_input(x + first * plane, count, vectors);
   const int64_t floats = (plan_.pixels ? tile.layout().minor : plan_.channel_vectors) * kernel_.lanes;  // of a channel
-  for (int64_t quad = first / weight_.sums; quad < (first + count) / weight_.sums; ++quad) {
+  for (int64_t quad = first / kSums; quad < (first + count) / kSums; ++quad, vectors += kSums * floats) {
     const int64_t own = std::min(kQuad, shape_.weight.channels - quad * kQuad);
     tile.load_input(x + quad * kQuad * plane, own, vectors);
     std::fill(vectors + own * floats, vectors + kQuad * floats, 0.0f);
-    kernel_.sum({floats, weight_.sums > kSigns}, vectors);
-    vectors += weight_.sums * floats;
+    kernel_.sum(floats, vectors);
   }
 }
 

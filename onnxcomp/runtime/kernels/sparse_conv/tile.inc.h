@@ -247,21 +247,21 @@ void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
 }
 
 template <class Isa>
-void sum(const SignSums& s, float* channels) noexcept {
+void sum(int64_t floats, float* channels) noexcept {
   using Vector = typename Isa::Vector;
-  float* sums = s.keep ? channels + 4 * s.floats : channels;
-  for (int64_t i = 0; i < s.floats; i += Isa::kLanes) {
-    const Vector x2 = Isa::load(channels + 2 * s.floats + i);
-    const Vector x3 = Isa::load(channels + 3 * s.floats + i);
-    const Vector first[2] = {Isa::load(channels + i) + Isa::load(channels + s.floats + i),
-                             Isa::load(channels + i) - Isa::load(channels + s.floats + i)};
+  for (float* end = channels + floats; channels < end; channels += Isa::kLanes) {
+    const Vector x0 = Isa::load(channels);
+    const Vector x1 = Isa::load(channels + floats);
+    const Vector x2 = Isa::load(channels + 2 * floats);
+    const Vector x3 = Isa::load(channels + 3 * floats);
+    const Vector first[2] = {x0 + x1, x0 - x1};
     const Vector last[2] = {x2 + x3, x2 - x3};
 #pragma GCC unroll 2
     for (int p = 0; p < 2; ++p) {
-      Isa::store(sums + p * s.floats + i, first[p] + last[0]);
-      Isa::store(sums + (p + 2) * s.floats + i, first[p] - last[1]);
-      Isa::store(sums + (p + 4) * s.floats + i, first[p] + last[1]);
-      Isa::store(sums + (p + 6) * s.floats + i, first[p] - last[0]);
+      Isa::store(channels + p * floats, first[p] + last[0]);
+      Isa::store(channels + (p + 2) * floats, first[p] - last[1]);
+      Isa::store(channels + (p + 4) * floats, first[p] + last[1]);
+      Isa::store(channels + (p + 6) * floats, first[p] - last[0]);
     }
   }
 }

@@ -84,7 +84,7 @@ void bench(const sparse_conv::Kernel& kernel, const Choice& choice) {
                 kernel.name, layer.name, 100 * choice.zero, 100 * choice.free, us, dense_gflop / us * 1e6,
                 static_cast<double>(prepared.weight.index.size()) / data.conv.weight.size());
     std::printf("sums %d, error %.1g, predicted %.0f cycles, tile %dx%d of %d, block %d\n",
-                static_cast<int>(prepared.weight.sums), worst_error(p, data), plan.cycles,
+                int{prepared.weight.sums}, worst_error(p, data), plan.cycles,
                 static_cast<int>(plan.tile[0][0].major), static_cast<int>(plan.tile[0][0].minor),
                 static_cast<int>(plan.channel_vectors), static_cast<int>(plan.block));
   }
