@@ -3,13 +3,13 @@
 // onnxcomp/formats/sparse_gemm.py defines the operators; names, inputs and attributes here are that contract.
 #pragma once
 
-#include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 
 #include "abi.h"
 #include "kernels/sparse_gemm/run.h"
-#include "packing/bitmap.h"
+#include "ops/gemm_call.h"
+#include "ops/sparse_matrix.h"
 
 namespace onnxcomp {
 
@@ -35,28 +35,18 @@ class SparseGemm {
   void compute(OrtKernelContext* context) const;
 
   // Sets Y's shape from X's as far as it is known. Throws Error on attributes that make no matrix.
-  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context);
+  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context) { infer_gemm_shape(api, context); }
 
  private:
   void create(const OrtApi& api, const OrtKernelInfo* info);
   void run(OrtKernelContext* context) const;
-  std::unique_ptr<sparse_gemm::Run> prepare(const sparse_gemm::Tensors& tensors) const;
-  bool by_windows(int64_t rows) const;
-  // The weight in either form, packed where it is not yet: which one is best depends on the rows of X.
-  const LaneWindows& windows() const;
-  const ColumnBlocks& blocks() const;
 
   const Form& form_;
   const OrtApi& api_;
   std::string label_;  // how messages name the node
-  int64_t outputs_ = 0;
-  int64_t columns_ = 0;
-  Bitmap stored_{};  // in the runtime's own constants
-  const sparse_gemm::Kernel* kernel_ = nullptr;
+  MatrixShape shape_{};
   sparse_gemm::LastStage last_{};
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<const LaneWindows> windows_;
-  mutable std::unique_ptr<const ColumnBlocks> blocks_;
+  std::optional<SparseMatrix> weight_;  // of the runtime's own constants
 };
 
 }  // namespace onnxcomp

@@ -8,6 +8,7 @@
 #include "kernels/unified_conv/weight.h"
 #include "ops/conv_call.h"
 #include "ops/conv_shape.h"
+#include "ops/execute.h"
 #include "ops/node.h"
 #include "ops/stored_unified.h"
 
