@@ -1,7 +1,7 @@
 """The unified format: a weight in micro-blocks, in each of which all magnitudes are a few multiples of one.
 
     weight (C_out, C_in / group, k...), cut into blocks of go successive output channels x gi successive input channels
-    at one tap; go divides C_out and gi divides C_in / group
+    at one tap; go divides C_out, gi divides C_in / group, and go gi is 256 at most
 
       -> kinds   uint8   [ceil(n / 4)]  of block i, in row-major order of (C_out / go, C_in / group / gi, k...), bits
                                         2 (i % 4) and up of byte i // 4: 0 zero, 1 unified, 2 free;
@@ -32,6 +32,7 @@ from onnxcomp.formats.bitmap import narrowest
 ZERO, UNIFIED, FREE = range(3)
 Block = tuple[int, int]  # output channels, input channels
 _OF_A_BYTE = 4  # kinds
+_MOST_WEIGHTS = 256  # of a block: a file says something of each, whatever its shape claims
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def _unpack_kinds(kinds: NDArray[np.uint8], blocks: int) -> NDArray[np.uint8]:
 
 def _grid(shape: tuple[int, ...], block: Block) -> tuple[int, int, int]:
     """Blocks along the output channels, along the input channels, and taps."""
+    if min(block) < 1 or block[0] * block[1] > _MOST_WEIGHTS:
+        raise ValueError(f"blocks of {block[0]}x{block[1]}: 1 to {_MOST_WEIGHTS} weights are needed")
     if len(shape) < 2 or shape[0] % block[0] or shape[1] % block[1]:
         raise ValueError(f"blocks of {block[0]}x{block[1]} do not divide a weight of shape {tuple(shape)}")
     return shape[0] // block[0], shape[1] // block[1], int(np.prod(shape[2:], dtype=np.int64))

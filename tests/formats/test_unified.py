@@ -144,6 +144,9 @@ def test_levels_are_refused(levels: tuple[float, ...], message: str) -> None:
 
 
 def test_blocks_must_divide_the_weight() -> None:
+    for block in ((0, 4), (4, -1), (257, 1)):
+        with pytest.raises(ValueError, match="1 to 256 weights"):
+            unified.encode(np.ones((257, 4), np.float32), block)
     with pytest.raises(ValueError, match=r"blocks of 4x4 do not divide a weight of shape \(4, 3, 3, 3\)"):
         unified.encode(np.ones((4, 3, 3, 3), np.float32), (4, 4))
 
