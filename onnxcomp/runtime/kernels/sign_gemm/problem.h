@@ -20,18 +20,6 @@ struct Problem {
   sparse_conv::Finish finish = {sparse_conv::Activation::none, 0, 0, 0};
 };
 
-class DenseMatrix final : public WeightRows {
- public:
-  DenseMatrix(const std::vector<float>& weight, int64_t columns) : weight_(weight), columns_(columns) {}
-  void decode(int64_t output, float* row) const override {
-    std::copy_n(weight_.begin() + output * columns_, columns_, row);
-  }
-
- private:
-  const std::vector<float>& weight_;
-  int64_t columns_;
-};
-
 inline std::vector<float> random_matrix(const Problem& p, std::mt19937& random) {
   std::vector<float> weight(p.outputs * p.columns);
   std::uniform_int_distribution<int> steps(1, 1023);
@@ -64,7 +52,7 @@ struct Data {
 };
 
 inline std::optional<SignPanels> pack(const Kernel& kernel, const Problem& p, const Data& data) {
-  const DenseMatrix matrix(data.weight, p.columns);
+  const testing::DenseRows matrix(data.weight, p.columns);
   return pack_sign_panels(matrix, p.outputs, p.columns, kernel.lanes, kernel.multiply_half != nullptr);
 }
 

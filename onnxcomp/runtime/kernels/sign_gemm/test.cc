@@ -10,6 +10,7 @@
 namespace onnxcomp::sign_gemm {
 namespace {
 
+using testing::DenseRows;
 using testing::expect;
 
 constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
@@ -59,7 +60,7 @@ void test_other_weights(Isa isa, std::mt19937& random) {
   for (float& weight : infinite.weight) weight = INFINITY;
   expect(!pack(kernel, p, infinite), "%s: blocks of infinities are packed", kernel.name);
   const std::vector<float> ones(36, 1.0f);
-  expect(!pack_sign_panels(DenseMatrix(ones, 6), 6, 6, kernel.lanes, false), "%s: blocks cut off", kernel.name);
+  expect(!pack_sign_panels(DenseRows(ones, 6), 6, 6, kernel.lanes, false), "%s: blocks cut off", kernel.name);
 }
 
 // float16's largest, its smallest normal and subnormal ones, and what lies next to them.
@@ -69,7 +70,7 @@ void test_halves(const Kernel& kernel) {
                                           {0x1.ff8p-15f, true}, {1 + 0x1p-10f, true}, {1 + 0x1p-11f, false}};
   for (const auto& [scale, is_half] : cases) {
     const std::vector<float> weight(16, scale);
-    const auto panels = pack_sign_panels(DenseMatrix(weight, 4), 4, 4, kernel.lanes, true);
+    const auto panels = pack_sign_panels(DenseRows(weight, 4), 4, 4, kernel.lanes, true);
     expect(panels && panels->half == is_half, "%a is float16: %d", double{scale}, int{is_half});
     if (panels && panels->half) expect(half_to_float(panels->half_scale[0]) == scale, "%a in float16", double{scale});
   }

@@ -21,18 +21,6 @@ struct Problem {
   double free = 0;
 };
 
-class DenseRows final : public WeightRows {
- public:
-  DenseRows(const std::vector<float>& weight, int64_t columns) : weight_(weight), columns_(columns) {}
-  void decode(int64_t output, float* row) const override {
-    std::copy_n(weight_.begin() + output * columns_, columns_, row);
-  }
-
- private:
-  const std::vector<float>& weight_;
-  int64_t columns_;
-};
-
 // [output channels][channels of a group][taps]. Blocks that the channels cut off are smaller.
 inline std::vector<float> random_blocks(const Problem& p, std::mt19937& random) {
   const WeightShape& w = p.conv.shape.weight;
@@ -101,7 +89,7 @@ struct Data {
 struct Prepared {
   // `expected` is the shape the weight is packed for.
   Prepared(const sparse_conv::Kernel& kernel, const Problem& p, const Data& data, const ConvShape& expected)
-      : weight(pack_weight(kernel, expected, DenseRows(data.conv.weight, sparse_conv::Data::columns(p.conv)))),
+      : weight(pack_weight(kernel, expected, testing::DenseRows(data.conv.weight, sparse_conv::Data::columns(p.conv)))),
         plan(unified_conv::make_plan(kernel, p.conv.shape, weight)) {}
 
   BlockedCsr weight;
