@@ -36,7 +36,10 @@ void UnifiedConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   finish_ = read_finish(form_.activation, attributes);
   if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, conv_.weight_shape[0]);
   const sparse_conv::ConvShape expected = expected_shape(conv_, api, info);
-  weight_ = unified_conv::pack_weight(kernel_, expected, read_unified_weight(api, info, kWeight, expected.weight));
+  const UnifiedWeight stored = read_unified_weight(api, info, kWeight, expected.weight);
+  const Writing writing =
+      unified_conv::choose_writing(kernel_, expected, count_entries(stored, expected.weight));
+  weight_ = unified_conv::pack_weight(kernel_, expected, stored, writing);
 }
 
 void UnifiedConv::compute(OrtKernelContext* context) const {

@@ -35,8 +35,8 @@ void UnifiedGemm::create(const OrtApi& api, const OrtKernelInfo* info) {
   panels_ =
       pack_sign_panels(weight, shape_.outputs, shape_.columns, kernel_.lanes, kernel_.multiply_half != nullptr);
   if (panels_) return;
-  decoded_.emplace(weight, shape, false);
-  sparse_.emplace(sparse_gemm::kernel_for(chosen_isa()), decoded_->bitmap(), shape_.columns);
+  decoded_.emplace(weight, shape, Writing::weights);
+  sparse_.emplace(sparse_gemm::kernel_for(chosen_isa()), decoded_->blocks().stored, shape_.columns);
   sparse_->expect(declared_rows(api, info));
 }
 

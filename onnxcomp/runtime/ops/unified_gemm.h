@@ -52,7 +52,7 @@ class UnifiedGemm {
   MatrixShape shape_{};
   sparse_gemm::LastStage last_{};
   std::optional<SignPanels> panels_;  // where all blocks of 4x4 have one magnitude; otherwise the weight is decoded
-  std::optional<OwnBitmap> decoded_;
+  std::optional<WrittenWeight> decoded_;
   std::optional<SparseMatrix> sparse_;
 };
 

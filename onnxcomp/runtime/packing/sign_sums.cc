@@ -100,44 +100,53 @@ WeightShape shape_of_sums(const WeightShape& shape) {
 }
 
 EntryCounts count_entries(const WeightRows& rows, const WeightShape& shape) {
-  EntryCounts counts{0, 0, true};
+  EntryCounts counts{0, 0, 0, true};
   std::vector<float> row(shape.channels * shape.taps);
+  std::vector<char> kept(row.size());  // by column: whether a block of kRowHeight outputs holds anything there
   for (int64_t output = 0; output < shape.groups * shape.outputs; ++output) {
     rows.decode(output, row.data());
-    for_each_quad(row.data(), shape, [&](int64_t, int64_t, const float* w) {
-      const Quad quad(w);
-      counts.channels += quad.nonzeros;
-      counts.sums += quad.terms();
-      for (int i = 0; i < kQuad; ++i) counts.finite = counts.finite && std::isfinite(w[i]);
-    });
+    if (output % kRowHeight == 0) std::fill(kept.begin(), kept.end(), 0);
+    for (size_t column = 0; column < row.size(); ++column) {
+      const bool nonzero = row[column] != 0;
+      counts.weights += nonzero;
+      counts.blocks += nonzero && kept[column] == 0;
+      kept[column] |= static_cast<char>(nonzero);
+      counts.finite = counts.finite && std::isfinite(row[column]);
+    }
+    for_each_quad(row.data(), shape, [&](int64_t, int64_t, const float* w) { counts.sums += Quad(w).terms(); });
   }
   return counts;
 }
 
-OwnBitmap::OwnBitmap(const WeightRows& rows, const WeightShape& shape, bool sums) {
-  const WeightShape written = sums ? shape_of_sums(shape) : shape;
-  const int64_t columns = written.channels * written.taps;
+WrittenWeight::WrittenWeight(const WeightRows& rows, const WeightShape& shape, Writing writing)
+    : height_(writing == Writing::blocks ? kRowHeight : 1) {
+  const bool sums = writing == Writing::sums;
+  columns_ = (sums ? shape_of_sums(shape).channels : shape.channels) * shape.taps;
   const int64_t outputs = shape.groups * shape.outputs;
-  elements_ = outputs * columns;
+  elements_ = outputs / height_ * columns_;
   mask_.resize((elements_ + 7) / 8);
   std::vector<float> row(shape.channels * shape.taps);
-  std::vector<float> summed(sums ? columns : 0);
-  for (int64_t output = 0; output < outputs; ++output) {
-    rows.decode(output, row.data());
-    if (sums) rewrite(row.data(), shape, summed);
-    const std::vector<float>& written_row = sums ? summed : row;
-    for (int64_t column = 0; column < columns; ++column) {
-      if (written_row[column] == 0) continue;
-      const int64_t element = output * columns + column;
+  std::vector<float> written(height_ * columns_);
+  for (int64_t first = 0; first < outputs; first += height_) {
+    for (int64_t r = 0; r < height_; ++r) {
+      rows.decode(first + r, sums ? row.data() : written.data() + r * columns_);
+      if (sums) rewrite(row.data(), shape, written);
+    }
+    for (int64_t column = 0; column < columns_; ++column) {
+      bool kept = false;
+      for (int64_t r = 0; r < height_; ++r) kept = kept || written[r * columns_ + column] != 0;
+      if (!kept) continue;
+      const int64_t element = first / height_ * columns_ + column;
       mask_[element / 8] |= static_cast<uint8_t>(1u << element % 8);
-      values_.push_back(written_row[column]);
+      for (int64_t r = 0; r < height_; ++r) values_.push_back(written[r * columns_ + column]);
     }
   }
 }
 
-Bitmap OwnBitmap::bitmap() const {
-  return {mask_.data(),  static_cast<int64_t>(mask_.size()),   values_.data(),
-          false,         static_cast<int64_t>(values_.size()), elements_};
+BlockBitmap WrittenWeight::blocks() const {
+  const auto mask_bytes = static_cast<int64_t>(mask_.size());
+  const auto count = static_cast<int64_t>(values_.size());
+  return {{mask_.data(), mask_bytes, values_.data(), false, count, elements_}, height_, columns_};
 }
 
 }  // namespace onnxcomp

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "packing/bitmap.h"
+#include "packing/block_bitmap.h"
 #include "packing/blocked_csr.h"
 
 namespace onnxcomp {
@@ -30,26 +30,32 @@ class WeightRows {
 // The shape of a weight rewritten.
 WeightShape shape_of_sums(const WeightShape& shape);
 
-// How many entries a weight has.
+// How the weight of a sparse convolution can be written.
+enum class Writing { weights, blocks, sums };  // as it is, in blocks of kRowHeight outputs, or rewritten with sums
+
+// How many entries a weight has, by how it is written.
 struct EntryCounts {
-  int64_t channels;  // as it is
-  int64_t sums;      // rewritten
-  bool finite;       // all of its weights: infinite products cannot be split
+  int64_t weights;
+  int64_t blocks;
+  int64_t sums;
+  bool finite;  // all of its weights: infinite products cannot be split
 };
 EntryCounts count_entries(const WeightRows& rows, const WeightShape& shape);
 
-// A weight's bitmap with the memory it points to.
-class OwnBitmap {
+// A weight as a bitmap of blocks, of height 1 unless it is written in blocks, with the memory it points to.
+class WrittenWeight {
  public:
-  // Of the weight rewritten with `sums`, or as it is.
-  OwnBitmap(const WeightRows& rows, const WeightShape& shape, bool sums);
-  OwnBitmap(const OwnBitmap&) = delete;
+  // Blocks divide all groups' outputs.
+  WrittenWeight(const WeightRows& rows, const WeightShape& shape, Writing writing);
+  WrittenWeight(const WrittenWeight&) = delete;
 
-  Bitmap bitmap() const;
+  BlockBitmap blocks() const;
 
  private:
   std::vector<uint8_t> mask_;
   std::vector<float> values_;
+  int64_t height_;
+  int64_t columns_;
   int64_t elements_;
 };
 

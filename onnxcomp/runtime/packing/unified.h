@@ -52,21 +52,17 @@ struct StoredUnified {
 
 class UnifiedWeight final : public WeightRows {
  public:
-  enum Kind : uint8_t { kZero, kUnified, kFree };
-
   // Throws Error where the parts disagree. `shape`'s channels and all groups' outputs are multiples of the block's.
   // Keeps pointers to the arrays.
   UnifiedWeight(const StoredUnified& stored, const WeightShape& shape);
 
   void decode(int64_t output, float* row) const override;
 
-  const StoredUnified& stored() const { return stored_; }
-  Kind kind(int64_t block) const;
-  // Of a unified or free block, how many of its kind come before it.
-  int64_t rank(int64_t block) const { return rank_[block]; }
-  int64_t digit(int64_t index) const;
-
  private:
+  enum Kind : uint8_t { kZero, kUnified, kFree };
+
+  Kind kind(int64_t block) const;
+  int64_t digit(int64_t index) const;
   int64_t size() const { return stored_.outputs * stored_.channels; }
   uint64_t digit_row(int64_t row) const;
   void check_digits(int64_t count) const;
@@ -74,7 +70,7 @@ class UnifiedWeight final : public WeightRows {
   StoredUnified stored_;
   WeightShape shape_;
   uint64_t place_[kDigitsOfRow];  // powers of the number of levels
-  std::vector<uint32_t> rank_;    // by block
+  std::vector<uint32_t> rank_;    // by block: how many of its kind come before it
 };
 
 }  // namespace onnxcomp

@@ -106,8 +106,8 @@ void test_sums() {
     const EntryCounts counts = count_entries(rows, shape);
     expect(counts.sums == c.terms, "%g %g %g %g take %d terms", double{c.four[0]}, double{c.four[1]}, double{c.four[2]},
            double{c.four[3]}, static_cast<int>(counts.sums));
-    const OwnBitmap sums(rows, shape, true);
-    expect(sums.bitmap().count <= c.terms && undone(sums.bitmap(), shape) == c.four, "%g %g %g %g do not come back",
+    const WrittenWeight sums(rows, shape, Writing::sums);
+    expect(sums.blocks().stored.count <= c.terms && undone(sums.blocks().stored, shape) == c.four, "%g %g %g %g do not come back",
            double{c.four[0]}, double{c.four[1]}, double{c.four[2]}, double{c.four[3]});
   }
 }
@@ -120,15 +120,25 @@ void test_whole_weights() {
   std::vector<float> weight(2 * 3 * 7 * 5);
   for (float& w : weight) w = static_cast<float>(small(random));
   const DenseRows rows(weight, 35);
-  const OwnBitmap sums(rows, shape, true);
-  const OwnBitmap plain(rows, shape, false);
-  sums.bitmap().check();
-  plain.bitmap().check();
-  expect(undone(sums.bitmap(), shape) == weight, "sums are not the weight");
-  expect(count_entries(rows, shape).channels == plain.bitmap().count, "wrong number of nonzeros");
+  const WrittenWeight sums(rows, shape, Writing::sums);
+  const WrittenWeight plain(rows, shape, Writing::weights);
+  sums.blocks().stored.check();
+  plain.blocks().stored.check();
+  expect(undone(sums.blocks().stored, shape) == weight, "sums are not the weight");
+  expect(count_entries(rows, shape).weights == plain.blocks().stored.count, "wrong number of nonzeros");
   std::vector<float> unpacked(weight.size());
-  plain.bitmap().for_each([&](int64_t element, int64_t i) { unpacked[element] = plain.bitmap().value(i); });
+  plain.blocks().stored.for_each([&](int64_t element, int64_t i) { unpacked[element] = plain.blocks().stored.value(i); });
   expect(unpacked == weight, "the bitmap is not the weight");
+
+  const WeightShape in_fours = {1, 4, 7, 5};
+  const WrittenWeight blocks(rows, in_fours, Writing::blocks);
+  blocks.blocks().check();
+  expect(count_entries(rows, in_fours).blocks == blocks.blocks().kept(), "wrong number of blocks");
+  std::vector<float> of_blocks(4 * 35);
+  blocks.blocks().for_each([&](int64_t, int64_t column, int64_t index) {
+    for (int64_t r = 0; r < 4; ++r) of_blocks[r * 35 + column] = blocks.blocks().stored.value(index * 4 + r);
+  });
+  expect(std::equal(of_blocks.begin(), of_blocks.end(), weight.begin()), "blocks are not the weight");
   weight[40] = INFINITY;
   expect(!count_entries(rows, shape).finite, "an infinite weight is found");
 }

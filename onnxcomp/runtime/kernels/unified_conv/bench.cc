@@ -71,7 +71,8 @@ void bench(const sparse_conv::Kernel& kernel, const Choice& choice) {
     const sparse_conv::Finish relu = {sparse_conv::Activation::relu, 0, INFINITY, 0};
     const Problem p{{layer.shape, 1, false, relu}, 4, 4, choice.levels, choice.zero, choice.free};
     const Data data(p, random);
-    const Prepared prepared(kernel, p, data, p.conv.shape);
+    const EntryCounts counts = count_entries(Prepared::rows(p, data), p.conv.shape.weight);
+    const Prepared prepared(kernel, p, data, p.conv.shape, choose_writing(kernel, p.conv.shape, counts));
     const sparse_conv::Plan& plan = prepared.plan;
     const sparse_conv::Run run(kernel, prepared.weight, p.conv.shape, plan, p.conv.finish, data.conv.tensors, 1);
     const double us = median_us([&] {
@@ -82,7 +83,7 @@ void bench(const sparse_conv::Kernel& kernel, const Choice& choice) {
     const double dense_gflop = 2e-9 * data.conv.weight.size() * p.conv.shape.output_plane();
     std::printf("%-9s %-15s %3.0f %% zero, %3.0f %% free %8.1f us, %6.0f dense GFLOP/s, %.2f entries a weight, ",
                 kernel.name, layer.name, 100 * choice.zero, 100 * choice.free, us, dense_gflop / us * 1e6,
-                static_cast<double>(prepared.weight.index.size()) / data.conv.weight.size());
+                static_cast<double>(prepared.weight.value.size()) / data.conv.weight.size());
     std::printf("sums %d, error %.1g, predicted %.0f cycles, tile %dx%d of %d, block %d\n",
                 int{prepared.weight.sums}, worst_error(p, data), plan.cycles,
                 static_cast<int>(plan.tile[0][0].major), static_cast<int>(plan.tile[0][0].minor),

@@ -88,9 +88,14 @@ struct Data {
 // The weight packed as when a session is created, and the plan for the shape at hand.
 struct Prepared {
   // `expected` is the shape the weight is packed for.
-  Prepared(const sparse_conv::Kernel& kernel, const Problem& p, const Data& data, const ConvShape& expected)
-      : weight(pack_weight(kernel, expected, testing::DenseRows(data.conv.weight, sparse_conv::Data::columns(p.conv)))),
+  Prepared(const sparse_conv::Kernel& kernel, const Problem& p, const Data& data, const ConvShape& expected,
+           Writing writing)
+      : weight(pack_weight(kernel, expected, rows(p, data), writing)),
         plan(unified_conv::make_plan(kernel, p.conv.shape, weight)) {}
+
+  static testing::DenseRows rows(const Problem& p, const Data& data) {
+    return {data.conv.weight, sparse_conv::Data::columns(p.conv)};
+  }
 
   BlockedCsr weight;
   sparse_conv::Plan plan;

@@ -16,8 +16,8 @@ using testing::expect;
 
 constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
 
-void compare(const char* kernel, const char* name, const Problem& p, const Data& data) {
-  const sparse_conv::Reference expected = data.expected(p);
+void compare(const char* kernel, const char* name, const Problem& p, const Data& data,
+             const sparse_conv::Reference& expected) {
   // An output's products, each of a rounded weight and a sum of three additions; bias and residual.
   const auto roundings = static_cast<double>(p.conv.shape.weight.channels * p.conv.shape.weight.taps + 8);
   double worst = 0;
@@ -33,16 +33,20 @@ void compare(const char* kernel, const char* name, const Problem& p, const Data&
          expected.y.size(), worst);
 }
 
-// Whether the weight was rewritten with sums.
-bool run(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected,
+// The weight is written in every way there is.
+void run(const Kernel& kernel, const char* name, const Problem& p, const ConvShape& expected,
             std::mt19937& random) {
   const Data data(p, random);
-  const Prepared prepared(kernel, p, data, expected);
-  const sparse_conv::Run run(kernel, prepared.weight, p.conv.shape, prepared.plan, p.conv.finish, data.conv.tensors,
-                             1 + random() % 5);
-  for (int64_t task = run.tasks() - 1; task >= 0; --task) expect(run.run(task), "%s: out of memory", name);
-  compare(kernel.name, name, p, data);
-  return prepared.weight.sums;
+  const EntryCounts counts = count_entries(Prepared::rows(p, data), expected.weight);
+  const sparse_conv::Reference wanted = data.expected(p);
+  for (const Writing writing : {Writing::weights, Writing::blocks, Writing::sums}) {
+    if (!can_write(expected.weight, counts, writing)) continue;
+    const Prepared prepared(kernel, p, data, expected, writing);
+    const sparse_conv::Run run(kernel, prepared.weight, p.conv.shape, prepared.plan, p.conv.finish, data.conv.tensors,
+                               1 + random() % 5);
+    for (int64_t task = run.tasks() - 1; task >= 0; --task) expect(run.run(task), "%s: out of memory", name);
+    compare(kernel.name, name, p, data, wanted);
+  }
 }
 
 struct NamedShape {
@@ -95,16 +99,19 @@ void test_blocks(const Kernel& kernel, std::mt19937& random) {
   }
 }
 
-// What a weight is rewritten as depends on what it holds.
-void test_ways(const Kernel& kernel, std::mt19937& random) {
+// How a weight is written depends on what it holds.
+void test_writings(const Kernel& kernel, std::mt19937& random) {
   const NamedShape s = shapes()[1];
-  const auto sums = [&](double zero, double free) {
-    return run(kernel, s.name, {{s.shape, 1}, 4, 4, {1, -1}, zero, free}, s.shape, random);
+  const auto writing = [&](int64_t outputs, int64_t channels, double zero, double free) {
+    const Problem p{{s.shape, 1}, outputs, channels, {1, -1}, zero, free};
+    const Data data(p, random);
+    return choose_writing(kernel, s.shape, count_entries(Prepared::rows(p, data), s.shape.weight));
   };
-  expect(sums(0, 0), "%s: blocks of one magnitude are multiplied with sums", kernel.name);
-  expect(sums(0.5, 0.1), "%s: some blocks are zero, some free", kernel.name);
-  expect(!sums(0, 1), "%s: no magnitudes are shared", kernel.name);
-  expect(!sums(1, 0), "%s: nothing is to be multiplied", kernel.name);
+  expect(writing(4, 4, 0, 0) == Writing::sums, "%s: magnitudes are shared by four channels", kernel.name);
+  expect(writing(1, 8, 0.5, 0.1) == Writing::sums, "%s: some blocks are zero, some free", kernel.name);
+  expect(writing(1, 1, 0.5, 0) == Writing::weights, "%s: zeros are anywhere", kernel.name);
+  expect(writing(8, 1, 0.5, 0) != Writing::sums, "%s: magnitudes are shared by outputs alone", kernel.name);
+  expect(writing(4, 4, 0, 1) != Writing::sums, "%s: no magnitudes are shared", kernel.name);
 }
 
 // A model with open sizes is packed for one shape and run with others.
@@ -126,14 +133,15 @@ void test_infinite_weights(const Kernel& kernel, std::mt19937& random) {
   Problem p{{shapes()[1].shape, 1}};
   p.levels = {std::numeric_limits<float>::infinity(), -1};
   const Data data(p, random);
-  expect(Prepared(kernel, p, data, p.conv.shape).weight.sums == false, "%s: infinite weights", kernel.name);
+  const EntryCounts counts = count_entries(Prepared::rows(p, data), p.conv.shape.weight);
+  expect(choose_writing(kernel, p.conv.shape, counts) != Writing::sums, "%s: infinite weights", kernel.name);
 }
 
 void test(const Kernel& kernel, unsigned seed) {
   std::mt19937 random(seed);
   test_shapes(kernel, random);
   test_blocks(kernel, random);
-  test_ways(kernel, random);
+  test_writings(kernel, random);
   test_other_sizes(kernel, random);
   test_infinite_weights(kernel, random);
 }

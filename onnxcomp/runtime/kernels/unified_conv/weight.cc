@@ -10,23 +10,52 @@ ConvShape shape_of(const ConvShape& shape, bool sums) {
   return summed;
 }
 
-bool prefers_sums(const sparse_conv::Kernel& kernel, const ConvShape& expected, const EntryCounts& counts) {
-  const ConvShape summed = shape_of(expected, true);
-  // All sums of four channels need 16-bit indices.
-  if (!counts.finite || largest_block(summed.weight) < kSums) return false;
-  return sparse_conv::predict_cycles(kernel, summed, {counts.sums, 1, true}) <
-         sparse_conv::predict_cycles(kernel, expected, {counts.channels, 1});
+double predict(const sparse_conv::Kernel& kernel, const ConvShape& expected, const Entries& entries) {
+  return sparse_conv::predict_cycles(kernel, shape_of(expected, entries.sums), entries);
+}
+
+Entries entries_for(const EntryCounts& counts, Writing writing) {
+  switch (writing) {
+    case Writing::weights:
+      return {counts.weights, 1};
+    case Writing::blocks:
+      return {counts.blocks, kRowHeight};
+    case Writing::sums:
+      return {counts.sums, 1, true};
+  }
+  __builtin_unreachable();
 }
 
 }  // namespace
 
-BlockedCsr pack_weight(const sparse_conv::Kernel& kernel, const ConvShape& expected, const WeightRows& rows) {
-  const bool sums = prefers_sums(kernel, expected, count_entries(rows, expected.weight));
-  const OwnBitmap written(rows, expected.weight, sums);
-  const Bitmap bitmap = written.bitmap();
+bool can_write(const WeightShape& shape, const EntryCounts& counts, Writing writing) {
+  if (writing == Writing::blocks) return shape.outputs % kRowHeight == 0;
+  // All sums of four channels need 16-bit indices.
+  return writing == Writing::weights || (counts.finite && largest_block(shape_of_sums(shape)) >= kSums);
+}
+
+Writing choose_writing(const sparse_conv::Kernel& kernel, const ConvShape& expected, const EntryCounts& counts) {
+  Writing best = Writing::weights;
+  double least = predict(kernel, expected, entries_for(counts, best));
+  for (const Writing writing : {Writing::blocks, Writing::sums}) {
+    if (!can_write(expected.weight, counts, writing)) continue;
+    const double cycles = predict(kernel, expected, entries_for(counts, writing));
+    if (cycles >= least) continue;
+    least = cycles;
+    best = writing;
+  }
+  return best;
+}
+
+BlockedCsr pack_weight(const sparse_conv::Kernel& kernel, const ConvShape& expected, const WeightRows& rows,
+                       Writing writing) {
+  const WrittenWeight written(rows, expected.weight, writing);
+  const bool sums = writing == Writing::sums;
   const ConvShape shape = shape_of(expected, sums);
-  const int64_t block = sparse_conv::choose_block(kernel, shape, {bitmap.count, 1, sums});
-  BlockedCsr weight = pack_blocked_csr({bitmap, 1, shape.weight.channels * shape.weight.taps}, shape.weight, block);
+  Entries entries = entries_of(written.blocks());
+  entries.sums = sums;
+  BlockedCsr weight =
+      pack_blocked_csr(written.blocks(), shape.weight, sparse_conv::choose_block(kernel, shape, entries));
   weight.sums = sums;
   return weight;
 }

@@ -1,5 +1,6 @@
 // A weight in blocks of one magnitude, packed for the kernels of sparse_conv in the way that is predicted the fastest:
-// as it is, or rewritten with sums of input channels (sign_sums.h), which are formed a tile at a time.
+// as it is, in blocks of four outputs, or rewritten with sums of input channels (sign_sums.h), which are formed a tile at
+// a time.
 #pragma once
 
 #include "kernels/sparse_conv/contract.h"
@@ -12,8 +13,14 @@ namespace onnxcomp::unified_conv {
 
 using sparse_conv::ConvShape;
 
-// `expected` is the shape the weight is packed for.
-BlockedCsr pack_weight(const sparse_conv::Kernel& kernel, const ConvShape& expected, const WeightRows& rows);
+// Whether pack_weight takes `writing` for such a weight.
+bool can_write(const WeightShape& shape, const EntryCounts& counts, Writing writing);
+
+// The way that is predicted the fastest. `expected` is the shape the weight is packed for.
+Writing choose_writing(const sparse_conv::Kernel& kernel, const ConvShape& expected, const EntryCounts& counts);
+
+BlockedCsr pack_weight(const sparse_conv::Kernel& kernel, const ConvShape& expected, const WeightRows& rows,
+                       Writing writing);
 
 // For a packed weight; a sparse_conv::Run takes it with `shape` itself.
 sparse_conv::Plan make_plan(const sparse_conv::Kernel& kernel, const ConvShape& shape, const BlockedCsr& weight);
