@@ -33,7 +33,13 @@ enum ONNXTensorElementDataType : int {
   ONNX_TYPE_FLOAT16 = 10,
 };
 
-enum OrtOpAttrType : int { ORT_OP_ATTR_INT = 1, ORT_OP_ATTR_INTS = 2, ORT_OP_ATTR_FLOAT = 3, ORT_OP_ATTR_FLOATS = 4, ORT_OP_ATTR_STRING = 5 };
+enum OrtOpAttrType : int {
+  ORT_OP_ATTR_INT = 1,
+  ORT_OP_ATTR_INTS = 2,
+  ORT_OP_ATTR_FLOAT = 3,
+  ORT_OP_ATTR_FLOATS = 4,
+  ORT_OP_ATTR_STRING = 5,
+};
 enum OrtInputOutputCharacteristic : int { ORT_REQUIRED = 0 };
 enum OrtMemType : int { ORT_MEM_TYPE_DEFAULT = 0 };
 

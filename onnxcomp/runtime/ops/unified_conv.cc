@@ -37,8 +37,7 @@ void UnifiedConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, conv_.weight_shape[0]);
   const sparse_conv::ConvShape expected = expected_shape(conv_, api, info);
   const UnifiedWeight stored = read_unified_weight(api, info, kWeight, expected.weight);
-  const Writing writing =
-      unified_conv::choose_writing(kernel_, expected, count_entries(stored, expected.weight));
+  const Writing writing = unified_conv::choose_writing(kernel_, expected, count_entries(stored, expected.weight));
   weight_ = unified_conv::pack_weight(kernel_, expected, stored, writing);
 }
 

@@ -64,7 +64,8 @@ void UnifiedWeight::check_digits(int64_t count) const {
          " levels need ", rows, "x", digit_bytes(base));
   const uint64_t most = place_[kDigitsOfRow - 1] * base;
   for (int64_t row = 0; row < rows; ++row) {
-    if (digit_row(row) >= most) fail("row ", row, " of digits has a number of more than 16 digits of ", base, " levels");
+    if (digit_row(row) >= most)
+      fail("row ", row, " of digits has a number of more than 16 digits of ", base, " levels");
   }
   if (count % kDigitsOfRow != 0 && digit_row(rows - 1) >= place_[count % kDigitsOfRow])
     fail("digits past the last weight are not zero");

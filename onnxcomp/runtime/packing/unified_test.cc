@@ -107,7 +107,8 @@ void test_sums() {
     expect(counts.sums == c.terms, "%g %g %g %g take %d terms", double{c.four[0]}, double{c.four[1]}, double{c.four[2]},
            double{c.four[3]}, static_cast<int>(counts.sums));
     const WrittenWeight sums(rows, shape, Writing::sums);
-    expect(sums.blocks().stored.count <= c.terms && undone(sums.blocks().stored, shape) == c.four, "%g %g %g %g do not come back",
+    const Bitmap stored = sums.blocks().stored;
+    expect(stored.count <= c.terms && undone(stored, shape) == c.four, "%g %g %g %g do not come back",
            double{c.four[0]}, double{c.four[1]}, double{c.four[2]}, double{c.four[3]});
   }
 }
@@ -127,7 +128,8 @@ void test_whole_weights() {
   expect(undone(sums.blocks().stored, shape) == weight, "sums are not the weight");
   expect(count_entries(rows, shape).weights == plain.blocks().stored.count, "wrong number of nonzeros");
   std::vector<float> unpacked(weight.size());
-  plain.blocks().stored.for_each([&](int64_t element, int64_t i) { unpacked[element] = plain.blocks().stored.value(i); });
+  const Bitmap stored = plain.blocks().stored;
+  stored.for_each([&](int64_t element, int64_t i) { unpacked[element] = stored.value(i); });
   expect(unpacked == weight, "the bitmap is not the weight");
 
   const WeightShape in_fours = {1, 4, 7, 5};

@@ -19,7 +19,7 @@ struct Avx2 {
   static Vector load_table(const float* from) { return _mm256_load_ps(from); }
   template <int I>
   static Vector look_up(Vector table, Signs signs) {
-    const Vector sums = _mm256_permutevar8x32_ps(table, _mm256_srli_epi32(signs, 4 * I));  // takes the lowest three bits
+    const Vector sums = _mm256_permutevar8x32_ps(table, _mm256_srli_epi32(signs, 4 * I));  // takes 3 bits
     const __m256i turned = _mm256_and_si256(_mm256_slli_epi32(signs, 28 - 4 * I), _mm256_set1_epi32(1 << 31));
     return _mm256_xor_ps(sums, _mm256_castsi256_ps(turned));
   }

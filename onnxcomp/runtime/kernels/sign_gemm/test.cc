@@ -65,9 +65,10 @@ void test_other_weights(Isa isa, std::mt19937& random) {
 
 // float16's largest, its smallest normal and subnormal ones, and what lies next to them.
 void test_halves(const Kernel& kernel) {
-  const std::pair<float, bool> cases[] = {{65504, true},        {65520, false},        {0x1p-14f, true}, {0x1p-24f, true},
-                                          {0x1.8p-24f, false},  {0x1p-25f, false},     {0x3p-24f, true}, {0x1.ffcp-15f, false},
-                                          {0x1.ff8p-15f, true}, {1 + 0x1p-10f, true}, {1 + 0x1p-11f, false}};
+  const std::pair<float, bool> cases[] = {
+      {65504, true},        {65520, false},       {0x1p-14f, true},     {0x1.ff8p-15f, true},   {0x1.ffcp-15f, false},
+      {0x3p-24f, true},     {0x1.8p-24f, false},  {0x1p-24f, true},     {0x1p-25f, false},      {1 + 0x1p-10f, true},
+      {1 + 0x1p-11f, false}};
   for (const auto& [scale, is_half] : cases) {
     const std::vector<float> weight(16, scale);
     const auto panels = pack_sign_panels(DenseRows(weight, 4), 4, 4, kernel.lanes, true);

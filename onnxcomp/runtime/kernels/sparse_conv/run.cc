@@ -115,7 +115,8 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const int64_t tile_floats = layout.vectors() * kernel_.lanes;
   const int64_t vector_bytes = kernel_.lanes * 4;
   const int64_t pixel_bytes = in_place_ ? shape_.input_plane() * 4 : layout.minor * vector_bytes;  // of a channel
-  const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape_.weight.channels) * shape_.input_plane();
+  const int64_t first_channel = image * shape_.input_channels() + unit.group * shape_.weight.channels;
+  const float* x = tensors_.x + first_channel * shape_.input_plane();
 
   Multiply m{};
   m.rows = unit.rows;
