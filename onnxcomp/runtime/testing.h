@@ -1,12 +1,14 @@
 // What the C++ tests need: a check that counts, random data, and the stored formats made from a dense weight.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <random>
 #include <vector>
 
 #include "packing/block_bitmap.h"
+#include "packing/sign_sums.h"
 
 namespace onnxcomp::testing {
 
@@ -96,6 +98,19 @@ class StoredBlocks {
   std::vector<uint8_t> mask_;
   std::vector<float> values_;
   BlockBitmap bitmap_;
+};
+
+// A dense weight [outputs][columns], row by row.
+class DenseRows final : public WeightRows {
+ public:
+  DenseRows(const std::vector<float>& weight, int64_t columns) : weight_(weight), columns_(columns) {}
+  void decode(int64_t output, float* row) const override {
+    std::copy_n(weight_.begin() + output * columns_, columns_, row);
+  }
+
+ private:
+  const std::vector<float>& weight_;
+  int64_t columns_;
 };
 
 // Sets all but a share `density` of the blocks of `height` outputs to zero.

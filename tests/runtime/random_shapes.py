@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from onnxcomp.formats import sparse_conv
+from onnxcomp.formats import sparse_conv, unified
 from tests.runtime.basis_models import BasisCase, basis_case, basis_model, basis_tolerance
 from tests.runtime.sparse_models import (
     Array,
@@ -28,6 +28,7 @@ from tests.runtime.sparse_models import (
     structured_case,
     tolerance,
 )
+from tests.runtime.unified_models import UnifiedCase, random_weight, unified_model, unified_tolerance
 
 MOST_PRODUCTS = 2e7  # multiply-adds of a case: some milliseconds
 STRUCTURES = (sparse_conv.UNSTRUCTURED, sparse_conv.UNSTRUCTURED, "4x1", "16x1", "2:16", "4:16")
@@ -41,6 +42,19 @@ def draw(seed: int) -> Case:
 def draw_basis(seed: int) -> BasisCase:
     """A case like those of SparseConv with kernels that share 1 to 7 bases."""
     return basis_case(draw_structured(seed, sparse_conv.UNSTRUCTURED), 1 + seed % 7, seed)
+
+
+def draw_unified(seed: int) -> UnifiedCase:
+    """The same with a weight in blocks of any size that divides it, some of them zero, some free."""
+    rng = np.random.default_rng([seed, 2])
+    conv = draw_structured(seed, sparse_conv.UNSTRUCTURED)
+    outputs, channels = conv.weight.shape[:2]
+    blocks = [(o, i) for o in (16, 8, 4, 3, 1) for i in (8, 4, 2, 1) if outputs % o == channels % i == 0]
+    block = blocks[int(rng.integers(min(3, len(blocks))))]
+    levels = ((1.0,), (1.0, 0.0), (1.0, 0.5, 0.0))[int(rng.integers(3))]
+    zero, free = float(rng.choice([0, 0.3, 0.8, 1])), float(rng.choice([0, 0, 0.2]))
+    conv.weight = random_weight(conv.weight.shape, block, levels, zero, free, seed)
+    return UnifiedCase(conv, unified.encode(conv.weight, block, levels))
 
 
 def draw_structured(seed: int, structure: str) -> Case:
@@ -86,9 +100,16 @@ def basis_outputs(seed: int) -> tuple[Array, Array, Array]:
     return run(basis_model(case), case.conv.feed), dense_output(case.conv), basis_tolerance(case)
 
 
+def unified_outputs(seed: int) -> tuple[Array, Array, Array]:
+    """The same of a UnifiedConv."""
+    case = draw_unified(seed)
+    return run(unified_model(case), case.conv.feed), dense_output(case.conv), unified_tolerance(case)
+
+
 OPERATORS: Mapping[str, Callable[[int], tuple[Array, Array, Array]]] = {
     "SparseConv": sparse_outputs,
     "BasisConv": basis_outputs,
+    "UnifiedConv": unified_outputs,
 }
 
 

@@ -107,7 +107,10 @@ def pytest_in_subprocess(environment: dict[str, str], *tests: str, but: str = "n
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
 def test_every_instruction_set(isa: str) -> None:
     """Where the CPU has less than `isa`, the best it has is tested again."""
-    pytest_in_subprocess({"ONNXCOMP_ISA": isa}, "test_sparse_conv.py", "test_sparse_gemm.py")
+    pytest_in_subprocess(
+        {"ONNXCOMP_ISA": isa},
+        *("test_sparse_conv.py", "test_sparse_gemm.py", "test_unified_conv.py", "test_unified_gemm.py"),
+    )
 
 
 def test_unknown_instruction_set_is_refused() -> None:
@@ -167,5 +170,8 @@ def test_memory_is_safe_on_hostile_and_valid_models(sanitized_library: Path) -> 
         "test_hostile_basis.py",
         "test_basis_conv.py",
         "test_computed_values.py",
+        "test_hostile_unified.py",
+        "test_unified_conv.py",
+        "test_unified_gemm.py",
         but=but,
     )

@@ -10,7 +10,7 @@ import pytest
 from onnxcomp.cost.host import host
 
 ISAS = ("avx512", "avx2", "portable")
-COUNTS = {"SparseConv": 300, "BasisConv": 100}
+COUNTS = {"SparseConv": 300, "BasisConv": 100, "UnifiedConv": 100}
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -11,6 +11,7 @@
 #include "ops/conv_call.h"
 #include "ops/conv_shape.h"
 #include "ops/dimensions.h"
+#include "ops/execute.h"
 #include "ops/node.h"
 
 namespace onnxcomp {

@@ -7,6 +7,7 @@
 #include "kernels/sparse_conv/dispatch.h"
 #include "ops/conv_call.h"
 #include "ops/conv_shape.h"
+#include "ops/execute.h"
 #include "ops/node.h"
 #include "ops/stored_weight.h"
 

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "abi.h"
 #include "kernels/sparse_gemm/run.h"
+#include "ops/gemm_call.h"
 #include "ops/packed_weight.h"
-#include "packing/bitmap.h"
+#include "ops/sparse_matrix.h"
 
 namespace onnxcomp {
 
@@ -21,22 +21,6 @@ struct SparseGemmForm {
   sparse_conv::Activation activation;
 
   static constexpr size_t inputs() { return 4; }
-};
-
-// The weight in either form, packed when it is asked for: which one is best depends on the rows of X.
-class PackedMatrix {
- public:
-  // `stored` is checked; what it points to is read until both are packed.
-  PackedMatrix(const Bitmap& stored, int64_t columns) : stored_(stored), columns_(columns) {}
-  const LaneWindows& windows() const;
-  const ColumnBlocks& blocks() const;
-
- private:
-  Bitmap stored_;
-  int64_t columns_;
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<const LaneWindows> windows_;
-  mutable std::unique_ptr<const ColumnBlocks> blocks_;
 };
 
 class SparseGemm {
@@ -52,24 +36,20 @@ class SparseGemm {
   void compute(OrtKernelContext* context) const;
 
   // Sets Y's shape from X's as far as it is known. Throws Error on attributes that make no matrix.
-  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context);
+  static void infer_shape(const OrtApi& api, OrtShapeInferContext* context) { infer_gemm_shape(api, context); }
 
  private:
   void create(const OrtApi& api, const OrtKernelInfo* info);
   void run(OrtKernelContext* context) const;
-  void run(OrtKernelContext* context, const PackedMatrix& weight, const sparse_gemm::Tensors& tensors) const;
-  std::unique_ptr<const PackedMatrix> pack(const ort::Tensor& values) const;
-  bool by_windows(int64_t rows) const;
+  std::unique_ptr<const SparseMatrix> pack(const ort::Tensor& values) const;
 
   const Form& form_;
   const OrtApi& api_;
   std::string label_;  // how messages name the node
-  int64_t outputs_ = 0;
-  int64_t columns_ = 0;
-  const sparse_gemm::Kernel* kernel_ = nullptr;
+  MatrixShape shape_{};
   sparse_gemm::LastStage last_{};
   ort::Tensor mask_{};  // a constant of the model
-  PackedWeight<PackedMatrix> weight_;
+  PackedWeight<SparseMatrix> weight_;
 };
 
 }  // namespace onnxcomp
