@@ -18,6 +18,7 @@ _TYPES = {
     "strides": AttributeProto.INTS,
     "to": AttributeProto.INT,
     "value_float": AttributeProto.FLOAT,
+    "value_floats": AttributeProto.FLOATS,
     "value_ints": AttributeProto.INTS,
 }
 

@@ -42,29 +42,32 @@ FORMS = {form.op: form for any_rank in (False, True) for form in (Form(any_rank,
 
 def function(form: Form, opset: int) -> FunctionProto:
     """The body of the operator for a model of default-domain opset `opset` (13 or later)."""
-    node = helper.make_node
-    body = bitmap.decode_nodes("mask", "values", "W")
-    if form.any_rank:
-        body += [
-            node("Transpose", ["W"], ["W_transposed"], perm=[1, 0]),
-            node("MatMul", ["X", "W_transposed"], ["product"]),
-            node("Add", ["product", "B"], ["sum"]),
-        ]
-    else:
-        body.append(node("Gemm", ["X", "W", "B"], ["sum"], transB=1))
-    if form.activation:
-        body += activation_nodes(form.activation, "sum", "Y")
-    else:
-        body[-1].output[0] = "Y"
     return helper.make_function(
         DOMAIN,
         form.op,
         ["X", "mask", "values", "B"],
         ["Y"],
-        body,
+        bitmap.decode_nodes("mask", "values", "W") + product_nodes(form.any_rank, form.activation),
         [helper.make_opsetid("", opset)],
         ["weight_shape", "structure", "to", *ACTIVATIONS[form.activation]],
     )
+
+
+def product_nodes(any_rank: bool, activation: str) -> list[NodeProto]:
+    """Y = activation(X W^T + B) in a body, where X is a matrix or, with `any_rank`, has any leading dimensions."""
+    node = helper.make_node
+    if any_rank:
+        body = [
+            node("Transpose", ["W"], ["W_transposed"], perm=[1, 0]),
+            node("MatMul", ["X", "W_transposed"], ["product"]),
+            node("Add", ["product", "B"], ["sum"]),
+        ]
+    else:
+        body = [node("Gemm", ["X", "W", "B"], ["sum"], transB=1)]
+    if activation:
+        return body + activation_nodes(activation, "sum", "Y")
+    body[-1].output[0] = "Y"
+    return body
 
 
 def node(
