@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
-from onnxcomp.errors import ModelError
+from onnxcomp.decoding import coded_numbers, is_codebook, numbers_of, sizes_of, stored_numbers
 from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm, sparse_weight
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.model import Model
@@ -53,15 +53,16 @@ def layers_of(model: Model, shapes: Mapping[str, Sequence[int]]) -> list[Layer]:
 
 
 def totals_of(model: Model, layers: Iterable[Layer]) -> Totals:
-    """Totals: parameters are all floating-point numbers stored, layers or not."""
+    """Totals: parameters are all floating-point numbers stored, as they are or as ids, in layers or not."""
     parameters = nonzero = 0
-    for tensor in model.graph.tensors().values():
-        if not isinstance(tensor, gs.Constant):
-            continue
-        value = model.constant(tensor)
-        if value is not None and np.issubdtype(value.dtype, np.floating):
-            parameters += value.size
-            nonzero += int(np.count_nonzero(value))
+    decoders = [node for node in model.graph.nodes if is_codebook(node)]
+    codebooks = {id(tensor) for node in decoders for tensor in node.inputs}
+    constants = (t for t in model.graph.tensors().values() if isinstance(t, gs.Constant) and id(t) not in codebooks)
+    for tensor in (*constants, *(node.outputs[0] for node in decoders)):
+        numbers = numbers_of(model, tensor)
+        if numbers is not None and np.issubdtype(numbers.value.dtype, np.floating):
+            parameters += numbers.value.size
+            nonzero += numbers.nonzero
     done = sum(layer.macs or 0 for layer in layers)
     return Totals(model.size_bytes(), parameters, nonzero, done, model.opset, model.ir_version)
 
@@ -74,10 +75,10 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]
-    if node.op == "MatMul" and model.constant(tensor) is None:
+    if node.op == "MatMul" and _decoder(tensor) is None and model.constant(tensor) is None:
         tensor = node.inputs[0]
-    decoder = tensor.inputs[0] if tensor.inputs else None
-    if decoder is not None and decoder.domain == DOMAIN and decoder.op == sparse_weight.OP:
+    decoder = _decoder(tensor)
+    if decoder is not None:
         return _decoded(model, node, decoder, shapes)
     value = model.constant(tensor)
     if value is None:
@@ -98,13 +99,12 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
 
 def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     shape = _weight_shape(node)
-    stored = [model.constant(tensor) for tensor in node.inputs[1:3]]
-    nonzero = stored[1].size if stored[1] is not None else 0
+    mask, values = stored_numbers(model, node, 1, 2)
+    nonzero = values.value.size
     output = shapes.get(node.outputs[0].name)
     done = None
     if output is not None:  # for every position, the axis of output channels aside
         done = prod(output[:-1] if node.op in sparse_gemm.FORMS else (*output[:1], *output[2:])) * nonzero
-    size_bytes = sum(value.nbytes for value in stored if value is not None)
     return Layer(
         label(node),
         node.outputs[0].name,
@@ -113,55 +113,59 @@ def _sparse(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) ->
         done,
         nonzero,
         nonzero,
-        size_bytes,
-        str(node.attrs.get("structure", "")),
+        mask.size_bytes + values.size_bytes,
+        values.structure(str(node.attrs.get("structure", ""))),
     )
 
 
 def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    outputs, channels, count = _sizes(node, "coefficients_shape", 3)
-    weights = [value for tensor in node.inputs[1:4] if (value := model.constant(tensor)) is not None]
-    if len(weights) != 3:
-        raise ModelError(f"node '{label(node)}' ({node.op}) has weights that are no constants; the file is damaged")
-    bases, mask, values = weights
+    outputs, channels, count = sizes_of(node, "coefficients_shape", 3)
+    bases, mask, values = stored_numbers(model, node, 1, 2, 3)
     x, y = (shapes.get(tensor.name) for tensor in (node.inputs[0], node.outputs[0]))
-    nonzero = bases.size + values.size
+    nonzero = bases.value.size + values.value.size
     return Layer(
         label(node),
         node.outputs[0].name,
         node.op,
-        (outputs, channels, *bases.shape[1:]),
-        None if x is None or y is None else y[0] * prod(y[2:]) * (x[1] * bases.size + values.size),
+        (outputs, channels, *bases.value.shape[1:]),
+        None if x is None or y is None else y[0] * prod(y[2:]) * (x[1] * bases.value.size + values.value.size),
         nonzero,
         nonzero,
-        bases.nbytes + mask.nbytes + values.nbytes,
-        f"{count} bases",
+        bases.size_bytes + mask.size_bytes + values.size_bytes,
+        values.structure(f"{count} bases"),
     )
 
 
+def _decoder(tensor: gs.Tensor) -> gs.Node | None:
+    """The function that decodes `tensor`, where one does."""
+    node = tensor.inputs[0] if tensor.inputs else None
+    known = node is not None and (is_codebook(node) or (node.domain == DOMAIN and node.op == sparse_weight.OP))
+    return node if known else None
+
+
 def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
-    shape = _weight_shape(decoder)
-    stored = [model.constant(tensor) for tensor in decoder.inputs]
-    nonzero = stored[1].size if stored[1] is not None else 0
-    size_bytes = sum(value.nbytes for value in stored if value is not None)
-    done = macs(node, shapes, shape)
-    return Layer(label(node), node.outputs[0].name, node.op, shape, done, nonzero, nonzero, size_bytes, "bitmap")
+    if is_codebook(decoder):
+        values = coded_numbers(model, decoder)
+        shape, size_bytes, structure = values.value.shape, values.size_bytes, values.structure()
+    else:
+        shape = _weight_shape(decoder)
+        mask, values = stored_numbers(model, decoder, 0, 1)
+        size_bytes, structure = mask.size_bytes + values.size_bytes, values.structure("bitmap")
+    return Layer(
+        label(node),
+        node.outputs[0].name,
+        node.op,
+        shape,
+        macs(node, shapes, shape),
+        values.value.size,
+        values.nonzero,
+        size_bytes,
+        structure,
+    )
 
 
 def _weight_shape(node: gs.Node) -> tuple[int, ...]:
-    return _sizes(node, "weight_shape")
-
-
-def _sizes(node: gs.Node, name: str, count: int | None = None) -> tuple[int, ...]:
-    """The attribute `name`. Raises ModelError where it is no list of sizes, or not of `count`."""
-    sizes = node.attrs.get(name)
-    if (
-        not isinstance(sizes, list | tuple)
-        or not all(isinstance(size, int) for size in sizes)
-        or (count is not None and len(sizes) != count)
-    ):
-        raise ModelError(f"node '{label(node)}' ({node.op}) has no list of sizes '{name}'; the file is damaged")
-    return tuple(sizes)
+    return sizes_of(node, "weight_shape")
 
 
 def _outputs_first(node: gs.Node, value: np.ndarray) -> np.ndarray:

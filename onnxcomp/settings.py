@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from onnxcomp.errors import UsageError
 
-AUTO = "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,sparse-conv,sparse-gemm,sparse-weight"
+AUTO = (
+    "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,sparse-conv,sparse-gemm,"
+    "codebook,sparse-weight"
+)
 DEFAULT_MAX_ERROR = 1e-3
 
 

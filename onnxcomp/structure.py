@@ -27,7 +27,7 @@ class Structure:
     def __str__(self) -> str:
         parts = [self.pattern]
         if self.distinct is not None and self.size > _CODEBOOK:
-            parts.append(_several(self.distinct, "value"))
+            parts.append(codebook_of(self.distinct))
         if self.dead_outputs:
             parts.append(_several(self.dead_outputs, "dead output"))
         return ", ".join(parts)
@@ -60,6 +60,11 @@ def _pattern(nonzero: NDArray[np.bool_], count: int) -> str:
         if 0 < most <= _WINDOW // 2 and count >= 0.9 * most * kept.size:
             return f"{most}:16"
     return "unstructured"
+
+
+def codebook_of(values: int) -> str:
+    """How a weight of so many distinct values is described."""
+    return f"codebook of {_several(values, 'value')}"
 
 
 def _several(number: int, noun: str) -> str:

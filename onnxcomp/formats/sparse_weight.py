@@ -7,7 +7,10 @@
 A model-local function only: no kernel of ours takes part, the runtime folds it into the dense weight.
 """
 
-from onnx import FunctionProto, helper
+from typing import Any
+
+import numpy as np
+from onnx import FunctionProto, NodeProto, helper
 
 from onnxcomp.formats import bitmap
 from onnxcomp.formats.functions import DOMAIN
@@ -25,4 +28,16 @@ def function(opset: int) -> FunctionProto:
         bitmap.decode_nodes("mask", "values", "weight"),
         [helper.make_opsetid("", opset)],
         ["weight_shape", "to"],
+    )
+
+
+def node(inputs: list[str], output: str, weight_shape: tuple[int, ...], dtype: np.dtype[Any]) -> NodeProto:
+    """A node of the function. `inputs` are mask and values; `weight_shape` and `dtype` are the weight's."""
+    return helper.make_node(
+        OP,
+        inputs,
+        [output],
+        domain=DOMAIN,
+        weight_shape=list(weight_shape),
+        to=helper.np_dtype_to_tensor_dtype(dtype),
     )

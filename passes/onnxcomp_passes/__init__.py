@@ -1,5 +1,6 @@
 """The built-in passes, in the order they are meant to run."""
 
+from onnxcomp_passes.codebook import Codebook
 from onnxcomp_passes.drop_identity import DropIdentity
 from onnxcomp_passes.expand_lrn import ExpandLrn
 from onnxcomp_passes.fold_batchnorm import FoldBatchnorm
@@ -19,5 +20,6 @@ PASSES = (
     Penni,
     SparseConv,
     SparseGemm,
+    Codebook,
     SparseWeight,
 )

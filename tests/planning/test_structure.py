@@ -45,9 +45,9 @@ def test_few_values_are_counted() -> None:
     """A codebook of 256 is worth naming; in a weight of no more elements any is."""
     few, many, most = (RNG.choice(n, (16, 64, 3, 3)).astype(np.float32) + 1 for n in (3, 256, 257))
     assert [structure_of(weight).distinct for weight in (few, many, most)] == [3, 256, None]
-    assert str(structure_of(few)) == "dense, 3 values"
+    assert str(structure_of(few)) == "dense, codebook of 3 values"
     assert str(structure_of(few[:1, :2])) == "dense"
-    assert str(structure_of(np.ones((16, 64, 3, 3), np.float32))) == "dense, 1 value"
+    assert str(structure_of(np.ones((16, 64, 3, 3), np.float32))) == "dense, codebook of 1 value"
 
 
 def test_dead_outputs_are_counted() -> None:
