@@ -1,8 +1,8 @@
 """Micro-blocks: a weight cut into small blocks of neighbouring numbers.
 
-W (C_out, C_in / group, k...) as the matrix C_out x (C_in / group * K), K = kh * kw, is cut into blocks of `outputs` rows
-by `inputs` neighbouring input channels at one place of the kernel; with `taps` > 1 a block also spans so many places,
-which is the three-dimensional variant of micro-structured weight unification.
+W (C_out, C_in / group, k...) as the matrix C_out x (C_in / group * K), K = kh * kw, is cut into blocks of `outputs`
+rows by `inputs` neighbouring input channels at one place of the kernel; with `taps` > 1 a block also spans so many
+places, which is the three-dimensional variant of micro-structured weight unification.
 """
 
 import re

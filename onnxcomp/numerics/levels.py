@@ -1,24 +1,30 @@
 """One magnitude for many weights: |w| is m times one of a few levels, {1}, {1, 0}, {1, 1/2, 0}, and the sign is free.
 
-For one level, 1, the m that is nearest in the L2 norm is mean |w| (weight unification; XNOR-Net, Rastegari et al., ECCV
-2016, equation 6). For more the best m is found exactly: as m grows from 0 each |w| leaves a level for the next lower one
-at m = |w| / (half the sum of the two), so sorting these places walks through every assignment that can be the best.
+For one level, 1, the m that is nearest in the L2 norm is mean |w| (weight unification; XNOR-Net, Rastegari et al.,
+ECCV 2016, equation 6). For more the best m is found exactly: as m grows from 0 each |w| leaves a level for the next
+lower one at m = |w| / (half the sum of the two), so sorting these places walks through every assignment that can be the
+best.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+_PARTS = 64  # times a level, a float32 magnitude that has a few bits to spare stays exact
+
 
 def check_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
-    """`levels` from the highest down. Raises ValueError for any but different numbers in 0 to 1, the highest 1."""
+    """`levels` from the highest down. ValueError for any but different multiples of 1/64 from 0 to 1, 1 among them."""
     ordered = tuple(sorted(levels, reverse=True))
-    if not ordered or ordered[0] != 1 or not ordered[-1] >= 0 or len(set(ordered)) < len(ordered):
-        raise ValueError(f"levels {list(levels)}: give different shares of the magnitude, 0 to 1, with 1 among them")
+    whole = all(0 <= level <= 1 and (level * _PARTS).is_integer() for level in ordered)
+    if not whole or ordered[:1] != (1,) or len(set(ordered)) < len(ordered):
+        raise ValueError(f"levels {list(levels)}: give different multiples of 1/{_PARTS}, 0 to 1, with 1 among them")
     return ordered
 
 
-def nearest(blocks: NDArray[np.floating], levels: tuple[float, ...]) -> tuple[NDArray, NDArray]:
-    """m (...) >= 0 and factors (..., n), each a level with a sign: the m * factors that is nearest to `blocks` (..., n).
+def nearest(
+    blocks: NDArray[np.floating], levels: tuple[float, ...]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """m (...) >= 0 and factors (..., n), levels with signs, whose product is nearest to `blocks` (..., n).
 
     `levels` are from the highest down. Both have the type of `blocks`. Where a block is all zeros so is m.
     """

@@ -1,8 +1,8 @@
 """Micro-structured weight unification: blocks in which every weight has one magnitude, or is zero.
 
 A block of W (numerics.blocks) is free, zero, or unified: each weight is m times a level and a sign (numerics.levels).
-Blocks are ranked by what fixing them loses: sum w^2 for zero, sum (w - m l)^2 for unified, or on data tr(D S D^T) with D
-the difference in that block alone. Those that lose least are fixed, and the rest makes good for them
+Blocks are ranked by what fixing them loses: sum w^2 for zero, sum (w - m l)^2 for unified, or on data tr(D S D^T) with
+D the difference in that block alone. Those that lose least are fixed, and the rest makes good for them
 (numerics.unified_refit).
 """
 
@@ -59,24 +59,27 @@ def split(
 ) -> Unification:
     """W (C_out, C_in / group, k...) with the blocks that lose least fixed, each as near to what it was as it can be.
 
-    Losses are plain, or S-weighted where a `moment` is given. Blocks that are fixed in `held` (R, C) stay so. Zero blocks
-    are chosen first. ValueError where W does not divide into blocks.
+    Losses are plain, or S-weighted where a `moment` is given. Blocks that are fixed in `held` (R, C) stay so. Zero
+    blocks are chosen first. ValueError where W does not divide into blocks.
     """
     blocks = structure.block.cut(weight)
     scales, flat = nearest(blocks.reshape(*blocks.shape[:2], -1), structure.levels)
     factors = flat.reshape(blocks.shape)
-    losses = [_losses(D, weight.shape, structure, moment) for D in (blocks - scales[..., None, None] * factors, blocks)]
+    unifying = _losses(blocks - scales[..., None, None] * factors, weight.shape, structure, moment)
+    pruning = _losses(blocks, weight.shape, structure, moment)
     if held is not None:
-        for loss, kind in zip(losses, (Kind.UNIFIED, Kind.ZERO), strict=True):
-            loss[held == kind] = -np.inf
-    return Unification(structure.block, _kinds(*losses, structure, held), scales, factors, blocks)
+        unifying = np.where(held == Kind.UNIFIED, -np.inf, unifying)
+        pruning = np.where(held == Kind.ZERO, -np.inf, np.where(held == Kind.UNIFIED, np.inf, pruning))
+    kinds = _kinds(unifying, pruning, structure)
+    double = (np.asarray(part, np.float64) for part in (scales, factors, blocks))
+    return Unification(structure.block, kinds, *double)
 
 
 def projection(structure: MicroStructure, held: NDArray[np.int8] | None = None) -> Projection:
     """From a weight to the one that `split` gives, by plain losses."""
 
     def project(weight: NDArray[Any]) -> NDArray[Any]:
-        return split(weight, structure, held=held).weight(weight.shape)
+        return split(weight, structure, held=held).weight(weight.shape).astype(weight.dtype)
 
     return project
 
@@ -96,9 +99,9 @@ def unify(
 
     ADMM finds kinds and signs, unless W*'s own split turns out better; coordinate descent and the closed form then fit
     what can still move. With `rounds` the share of fixed blocks rises step by step, each step's blocks held in those
-    that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses less. No iterations: W*'s
-    own split, S-weighted. `spectrum`, of `moment` and not scaled, spares its computation. ValueError as `split` and
-    `as_stored`.
+    that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses less. No iterations:
+    W*'s own split, S-weighted. `spectrum`, of `moment` and not scaled, spares its computation. ValueError as `split`
+    and `as_stored`.
     """
     found = [split(np.asarray(weight, np.float64), structure, moment)]
     if iterations:
@@ -137,10 +140,11 @@ def as_stored(found: Unification, levels: tuple[float, ...], scales: type[np.flo
     return replace(found, scales=stored, kinds=np.where(unified & ~kept, Kind.ZERO, found.kinds).astype(np.int8))
 
 
-def _losses(D: NDArray, shape: tuple[int, ...], structure: MicroStructure, moment: Array | None) -> Array:
+def _losses(D: NDArray[np.floating], shape: tuple[int, ...], structure: MicroStructure, moment: Array | None) -> Array:
     """What the differences D (R, C, outputs, g) lose, a number a block."""
     if moment is None:
-        return np.square(D, dtype=np.float64).sum(axis=(2, 3))
+        plain: Array = np.square(D, dtype=np.float64).sum(axis=(2, 3))
+        return plain
     columns = structure.block.columns(shape)
     S = moment.reshape(-1, *moment.shape[-2:])[:, columns[:, :, None], columns[:, None, :]]  # (group, C, g, g)
     by_group = D.reshape(len(S), -1, *D.shape[1:])
@@ -148,14 +152,11 @@ def _losses(D: NDArray, shape: tuple[int, ...], structure: MicroStructure, momen
     return result.reshape(D.shape[:2])
 
 
-def _kinds(
-    unifying: Array, pruning: Array, structure: MicroStructure, held: NDArray[np.int8] | None
-) -> NDArray[np.int8]:
+def _kinds(unifying: Array, pruning: Array, structure: MicroStructure) -> NDArray[np.int8]:
     """Kinds (R, C) by losses (R, C): zero where that loses least, then unified. Ties go the same way each time."""
     unified, zero = structure.counts(pruning.size)
     kinds = np.full(pruning.size, Kind.FREE, np.int8)
-    kept = np.zeros(pruning.shape, np.bool_) if held is None else held == Kind.UNIFIED
-    kinds[np.argsort(np.where(kept, np.inf, pruning), axis=None, kind="stable")[:zero]] = Kind.ZERO
+    kinds[np.argsort(pruning, axis=None, kind="stable")[:zero]] = Kind.ZERO
     open_ = np.where(kinds == Kind.ZERO, np.inf, unifying.ravel())
     kinds[np.argsort(open_, kind="stable")[:unified]] = Kind.UNIFIED
     return kinds.reshape(pruning.shape)

@@ -2,7 +2,7 @@
 
 With the kinds of blocks and the factors of the unified ones fixed, the rows w_o of one row of blocks are
 
-    w_o = D_o m + E f_o        m: a magnitude a unified block, shared by the rows; f_o: the free blocks' weights in row o
+    w_o = D_o m + E f_o        m: a magnitude a unified block, shared by the rows; f_o: the free weights of row o
 
 (D_o holds the factors, E picks the free columns), and minimising sum over o of (w*_o - w_o)^T S (w*_o - w_o) is one
 linear problem in m and all f_o. The f_o are eliminated: with S' = S_UU - S_UF S_FF^-1 S_FU on the unified columns U,
@@ -11,6 +11,7 @@ the magnitudes solve (sum over o of D_o^T S' D_o) m = right-hand side, and each 
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from onnxcomp.numerics.moments import factor, rows
 from onnxcomp.numerics.normal_equations import improve
 
 Array = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 
 class Kind(IntEnum):
@@ -106,7 +108,7 @@ def descend(
     W, factors = rows(result, moment).copy(), rows(found.block.join(found.factors, weight.shape), moment).copy()
     T = (rows(weight, moment) - W) @ moment
     for _ in range(sweeps):
-        for i in columns.ravel():
+        for i in columns.ravel().tolist():
             _descend(i, W, factors, T, kinds, scales, moment, levels)
     cut = (found.block.cut(part.reshape(weight.shape)) for part in (factors, W))
     return replace(found, factors=next(cut), free=next(cut))
@@ -134,7 +136,7 @@ def _descend(
     W[..., i] = chosen
 
 
-def _spread(part: NDArray, found: Unification, shape: tuple[int, ...], moment: Array) -> NDArray:
+def _spread(part: NDArray[T], found: Unification, shape: tuple[int, ...], moment: Array) -> NDArray[T]:
     """A number a block as a number a weight, in the rows of `moment`."""
     whole = np.broadcast_to(part[..., None, None], found.factors.shape)
     joined = found.block.join(whole, shape)
