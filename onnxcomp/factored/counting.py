@@ -38,7 +38,6 @@ def _of(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     if node.domain == DOMAIN and node.op_type in unified_conv.EPILOGUES:
         block = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "block")
         batch, _, *pixels = shapes[node.output[0]]
-        return (
-            batch * prod(pixels) * (prod(shapes[node.input[2]]) * prod(map(int, block)) + prod(shapes[node.input[4]]))
-        )
+        unified, free = (prod(shapes[name]) for name in (node.input[2], node.input[4]))
+        return batch * prod(pixels) * (unified * prod(map(int, block)) + free)
     return 0

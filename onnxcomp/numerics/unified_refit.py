@@ -104,7 +104,8 @@ def descend(
     """
     columns = found.block.columns(weight.shape)
     result = found.weight(weight.shape)
-    kinds, scales = (_spread(part, found, weight.shape, moment) for part in (found.kinds, found.scales))
+    kinds = _spread(found.kinds, found, weight.shape, moment)
+    scales = _spread(found.scales, found, weight.shape, moment)
     W, factors = rows(result, moment).copy(), rows(found.block.join(found.factors, weight.shape), moment).copy()
     T = (rows(weight, moment) - W) @ moment
     for _ in range(sweeps):

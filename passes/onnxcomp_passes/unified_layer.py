@@ -1,4 +1,4 @@
-"""A layer in blocks of one magnitude, and what follows it, as an operator (formats/unified_conv.py, unified_gemm.py)."""
+"""A layer in blocks of one magnitude, and what follows it, as one operator (formats/unified_conv.py and _gemm.py)."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from onnxcomp.context import Context
 from onnxcomp.formats import unified_conv, unified_gemm
-from onnxcomp.formats.find_unified import find
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.sparse_conv import CONV_ATTRIBUTES
 from onnxcomp.formats.sparse_conv import Epilogue as Form
@@ -63,18 +62,6 @@ def unified_product(site: LinearSite, context: Context, stored: Unified) -> Frag
     )
     body = unified_gemm.function(form, max(context.model.opset, MIN_OPSET))
     return Fragment((node,), constants, before.inputs, before.outputs, (body,))
-
-
-def shared(weight: NDArray[np.float32]) -> Unified | None:
-    """`weight` in the blocks that it has already; None where a magnitude does not serve two weights on average.
-
-    So one that is mostly zeros, with a single number left in most blocks, is not taken for one of shared magnitudes.
-    """
-    found = find(weight)
-    if found is None:
-        return None
-    served = np.count_nonzero(weight) - np.count_nonzero(found.values)
-    return found if served >= 2 * found.scales.size else None
 
 
 def constants_of(stored: Unified, base: str) -> dict[str, NDArray[Any]]:

@@ -35,6 +35,7 @@ from onnxcomp.context import Context, NotRunnable
 from onnxcomp.convolution import is_standard, macs
 from onnxcomp.factored.target import Steps
 from onnxcomp.formats import unified
+from onnxcomp.formats.find_unified import shared
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.unified import Unified
 from onnxcomp.fragment import Fragment, splice
@@ -52,7 +53,6 @@ from onnxcomp_passes.sparse_gemm import LinearSite
 from onnxcomp_passes.unified_layer import (
     in_words,
     levels_in_words,
-    shared,
     unified_convolution,
     unified_product,
 )
