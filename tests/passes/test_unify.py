@@ -10,6 +10,7 @@ from onnxcomp.errors import UsageError
 from onnxcomp.model import Model
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.pass_manager import PassManager
+from onnxcomp.runtime.session import run, session
 from tests.passes.factors import dense, image, network
 from tests.passes.graphs import assert_equal, model_of, ops, reasons, rewrite, sparse
 from tests.runtime.unified_models import random_weight
@@ -176,8 +177,6 @@ def fitted(options: str, data: np.ndarray) -> tuple[Model, np.ndarray]:
     }"""
     model = model_of(text, {"v": dense((16, 8, 3, 3)), "w": dense((16, 16, 3, 3))[::-1].copy()})
     done = PassManager.parse(f"unify{{unified=0.5,when=always,{options}}}").run(model, data={"x": data})
-    from onnxcomp.runtime.session import run, session
-
     outputs = [run(session(one.to_proto().SerializeToString(), 1), {"x": data})[0] for one in (model, done.model)]
     return done.model, outputs[1] - outputs[0]
 
@@ -197,7 +196,8 @@ def test_data_makes_it_nearer() -> None:
 
 
 def test_bound_and_replay(tmp_path: Path) -> None:
-    model, data, source = network(dense((16, 16, 3, 3)), "pads = [1, 1, 1, 1]"), tmp_path / "x.npz", tmp_path / "m.onnx"
+    model = network(dense((64, 64, 3, 3)), "pads = [1, 1, 1, 1]")
+    data, source = tmp_path / "x.npz", tmp_path / "m.onnx"
     np.savez(data, x=image(model, batch=8))
     model.save(source)
     plan, first, again = tmp_path / "plan.json", tmp_path / "first.onnx", tmp_path / "again.onnx"
