@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import accuracy, auto, basis, caffenet, factored, layers, networks, unification
+from figures import accuracy, auto, basis, caffenet, factored, layers, networks, unification, unified
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -28,6 +28,7 @@ from zoo.command import pattern
 FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "layers": layers.measure,
     "basis": basis.measure,
+    "unified": unified.measure,
     "factored": factored.measure,
     "caffenet": caffenet.measure,
     "auto": auto.measure,

@@ -20,7 +20,8 @@ from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 from figures.effort import Effort
 from onnxcomp.cost.measure import bound, conv_ms, node_times
 from onnxcomp.cost.turns import take_turns
-from onnxcomp.formats import basis_conv, functions, sparse_conv
+from onnxcomp.formats import basis_conv, functions, sparse_conv, unified, unified_conv
+from onnxcomp.formats.unified_body import INPUTS
 from onnxcomp.report.text import count
 from onnxcomp.runtime.session import run, session
 from onnxcomp.verify import Tolerance
@@ -138,6 +139,14 @@ def basis_model(layer: ConvLayer, coefficients: NDArray[np.float32], bases: NDAr
     constants = {"bases": bases, "mask": stored.mask, "values": stored.values}
     node = basis_conv.node(plain, ["X", *constants, "B"], "Y", coefficients.shape, **layer.attributes)
     return _model(layer, node, constants, basis_conv.function(plain, _OPSET))
+
+
+def unified_model(layer: ConvLayer, weight: NDArray[np.float32], block: unified.Block) -> bytes:
+    """The layer as one UnifiedConv, in blocks of one magnitude each, its zero blocks and others aside."""
+    plain, stored = sparse_conv.Epilogue(), unified.encode(weight, block)
+    node = unified_conv.node(plain, ["X", *INPUTS, "B"], "Y", weight.shape, stored, **layer.attributes)
+    constants = {name: getattr(stored, name) for name in INPUTS}
+    return _model(layer, node, constants, unified_conv.function(plain, _OPSET))
 
 
 def he_weight(layer: ConvLayer, zeros: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:

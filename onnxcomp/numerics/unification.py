@@ -20,7 +20,6 @@ from onnxcomp.numerics.unified_refit import Kind, Unification, descend, refit
 
 Array = NDArray[np.float64]
 
-RHO = (0.1, 5.0)  # first and last of ADMM: signs settle better than from the lower start that zeros take
 _POLISH = 4  # rounds of coordinate descent and refit; ten more gained less than 0.1 % of the error
 _BITS = 18  # of a float32 magnitude, so that it times a level is exact too
 
@@ -181,7 +180,6 @@ def _risen(
             spectrum,
             projection(step, held),
             iterations=max(1, iterations // rounds),
-            rho=RHO,
             progress=progress,
         )
         found = split(Z, step, held=held)

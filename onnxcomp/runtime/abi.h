@@ -33,7 +33,7 @@ enum ONNXTensorElementDataType : int {
   ONNX_TYPE_FLOAT16 = 10,
 };
 
-enum OrtOpAttrType : int { ORT_OP_ATTR_INT = 1, ORT_OP_ATTR_INTS = 2, ORT_OP_ATTR_FLOAT = 3, ORT_OP_ATTR_STRING = 5 };
+enum OrtOpAttrType : int { ORT_OP_ATTR_INT = 1, ORT_OP_ATTR_INTS = 2, ORT_OP_ATTR_FLOAT = 3, ORT_OP_ATTR_FLOATS = 4, ORT_OP_ATTR_STRING = 5 };
 enum OrtInputOutputCharacteristic : int { ORT_REQUIRED = 0 };
 enum OrtMemType : int { ORT_MEM_TYPE_DEFAULT = 0 };
 
@@ -73,7 +73,9 @@ struct OrtApi {
   void* gap_94[4];
   void (*ReleaseTypeInfo)(OrtTypeInfo*);                              // 98
   void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo*);  // 99
-  void* gap_100[63];
+  void* gap_100[62];
+  OrtStatus* (*KernelInfoGetAttributeArray_float)(const OrtKernelInfo*, const char* name, float* out,
+                                                  size_t* count);  // 162
   OrtStatus* (*KernelInfoGetAttributeArray_int64)(const OrtKernelInfo*, const char* name, int64_t* out,
                                                   size_t* count);  // 163
   void* gap_164[66];

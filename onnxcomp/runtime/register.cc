@@ -7,6 +7,7 @@
 #include "ops/basis_conv.h"
 #include "ops/sparse_conv.h"
 #include "ops/sparse_gemm.h"
+#include "ops/unified_conv.h"
 #include "ort.h"
 
 namespace onnxcomp {
@@ -26,13 +27,18 @@ using sparse_conv::Activation;
 #define ONNXCOMP_BASIS_FORMS(suffix, activation)            \
   {"BasisConv" suffix, false, Activation::activation},       \
   {"BasisConvAdd" suffix, true, Activation::activation},
+#define ONNXCOMP_UNIFIED_FORMS(suffix, activation)           \
+  {"UnifiedConv" suffix, false, Activation::activation},     \
+  {"UnifiedConvAdd" suffix, true, Activation::activation},
 #define ONNXCOMP_GEMM_FORMS(suffix, activation)         \
   {"SparseGemm" suffix, false, Activation::activation}, \
   {"SparseMatMul" suffix, true, Activation::activation},
 constexpr SparseConvForm kConvForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_CONV_FORMS)};
 constexpr BasisConvForm kBasisForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_BASIS_FORMS)};
+constexpr UnifiedConvForm kUnifiedForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_UNIFIED_FORMS)};
 constexpr SparseGemmForm kGemmForms[] = {ONNXCOMP_ACTIVATIONS(ONNXCOMP_GEMM_FORMS)};
 #undef ONNXCOMP_GEMM_FORMS
+#undef ONNXCOMP_UNIFIED_FORMS
 #undef ONNXCOMP_BASIS_FORMS
 #undef ONNXCOMP_CONV_FORMS
 #undef ONNXCOMP_ACTIVATIONS
@@ -136,6 +142,7 @@ OrtCustomOpDomain* make_domain(const OrtApi& api) {
   ort::check(api, api.CreateCustomOpDomain("ai.onnxcomp", &domain));
   add_operators<SparseConv>(api, domain, kConvForms);
   add_operators<BasisConv>(api, domain, kBasisForms);
+  add_operators<UnifiedConv>(api, domain, kUnifiedForms);
   add_operators<SparseGemm>(api, domain, kGemmForms);
   registered_api = &api;
   return domain;

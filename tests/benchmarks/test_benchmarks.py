@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures import basis, caffenet, factored, layers, networks, single_conv
+from figures import basis, caffenet, factored, layers, networks, single_conv, unified
 from figures.effort import QUICK, Request
 from figures.networks import Network
 from figures.single_conv import ConvLayer
@@ -44,6 +44,14 @@ def test_basis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3 bases, 90.0% zero coefficients" in figure.title
     assert [row["layer"] for row in figure.rows] == ["small", "grouped", "geometric mean"]
     assert all(0 < row["rel_l2"] < 1e-5 for row in figure.rows[:2])  # type: ignore[operator]
+
+
+def test_unified() -> None:
+    (figure,) = unified.measure(replace(SMALL, sparsities=(0.5,)), TINY[:1])
+    assert figure.faults == ()
+    assert "4x4 blocks of one magnitude, 50.0% zero" in figure.title
+    assert [row["layer"] for row in figure.rows] == ["small", "geometric mean"]
+    assert 0 < figure.rows[0]["rel_l2"] < 1e-5  # type: ignore[operator]
 
 
 def test_a_wrong_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,27 @@
 #include "ort.h"
 
 namespace onnxcomp {
+namespace {
+
+// `get` writes up to `count` numbers, or says in `count` how many there are where the pointer is null.
+template <class Number, class Get>
+bool read_list(const OrtApi& api, Get get, const OrtKernelInfo* info, const char* name, std::vector<Number>& value) {
+  size_t count = 0;
+  if (!ort::succeeded(api, get(info, name, nullptr, &count))) return false;
+  value.resize(count);
+  // A null pointer would ask for the size again, so an empty list is complete here.
+  return count == 0 || ort::succeeded(api, get(info, name, value.data(), &count));
+}
+
+template <class Number>
+bool copy_list(const std::optional<std::vector<char>>& data, std::vector<Number>& value) {
+  if (!data) return false;
+  value.resize(data->size() / sizeof(Number));
+  if (!value.empty()) std::memcpy(value.data(), data->data(), value.size() * sizeof(Number));
+  return true;
+}
+
+}  // namespace
 
 // The ABI does not tell an absent attribute from one of another type, and reads lists as empty whatever the type;
 // taking a default for an attribute of another type would compute something else than the model says.
@@ -14,7 +35,8 @@ void Attributes::check_absent(const char* name, const char* type) const {
   float real = 0;
   std::string string;
   std::vector<int64_t> integers;
-  const bool is_list = read(name, integers) && !integers.empty();
+  std::vector<float> reals;
+  const bool is_list = (read(name, integers) && !integers.empty()) || (read(name, reals) && !reals.empty());
   if (is_list || read(name, integer) || read(name, real) || read(name, string))
     fail("attribute ", name, " must be ", type);
 }
@@ -47,6 +69,13 @@ std::optional<std::vector<int64_t>> Attributes::integers(const char* name) const
   return std::nullopt;
 }
 
+std::optional<std::vector<float>> Attributes::reals(const char* name) const {
+  std::vector<float> value;
+  if (read(name, value) && !value.empty()) return value;
+  check_absent(name, "a list of floats");
+  return std::nullopt;
+}
+
 bool KernelAttributes::read(const char* name, int64_t& value) const {
   return ort::succeeded(api_, api_.KernelInfoGetAttribute_int64(info_, name, &value));
 }
@@ -56,11 +85,11 @@ bool KernelAttributes::read(const char* name, float& value) const {
 }
 
 bool KernelAttributes::read(const char* name, std::vector<int64_t>& value) const {
-  size_t count = 0;
-  if (!ort::succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info_, name, nullptr, &count))) return false;
-  value.resize(count);
-  // A null pointer would ask for the size again, so an empty list is complete here.
-  return count == 0 || ort::succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info_, name, value.data(), &count));
+  return read_list(api_, api_.KernelInfoGetAttributeArray_int64, info_, name, value);
+}
+
+bool KernelAttributes::read(const char* name, std::vector<float>& value) const {
+  return read_list(api_, api_.KernelInfoGetAttributeArray_float, info_, name, value);
 }
 
 bool KernelAttributes::read(const char* name, std::string& value) const {
@@ -102,11 +131,11 @@ bool ShapeInferenceAttributes::read(const char* name, float& value) const {
 }
 
 bool ShapeInferenceAttributes::read(const char* name, std::vector<int64_t>& value) const {
-  const auto data = bytes(name, ORT_OP_ATTR_INTS);
-  if (!data) return false;
-  value.resize(data->size() / sizeof(int64_t));
-  if (!value.empty()) std::memcpy(value.data(), data->data(), value.size() * sizeof(int64_t));
-  return true;
+  return copy_list(bytes(name, ORT_OP_ATTR_INTS), value);
+}
+
+bool ShapeInferenceAttributes::read(const char* name, std::vector<float>& value) const {
+  return copy_list(bytes(name, ORT_OP_ATTR_FLOATS), value);
 }
 
 bool ShapeInferenceAttributes::read(const char* name, std::string& value) const {

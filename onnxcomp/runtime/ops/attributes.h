@@ -18,6 +18,7 @@ class Attributes {
   std::optional<int64_t> integer(const char* name) const;
   std::optional<std::vector<int64_t>> integers(const char* name) const;
   std::optional<float> real(const char* name) const;
+  std::optional<std::vector<float>> reals(const char* name) const;
   std::optional<std::string> string(const char* name) const;
 
  protected:
@@ -25,6 +26,7 @@ class Attributes {
   virtual bool read(const char* name, int64_t& value) const = 0;
   virtual bool read(const char* name, std::vector<int64_t>& value) const = 0;
   virtual bool read(const char* name, float& value) const = 0;
+  virtual bool read(const char* name, std::vector<float>& value) const = 0;
   virtual bool read(const char* name, std::string& value) const = 0;
 
  private:
@@ -40,6 +42,7 @@ class KernelAttributes final : public Attributes {
   bool read(const char* name, int64_t& value) const override;
   bool read(const char* name, std::vector<int64_t>& value) const override;
   bool read(const char* name, float& value) const override;
+  bool read(const char* name, std::vector<float>& value) const override;
   bool read(const char* name, std::string& value) const override;
 
  private:
@@ -55,6 +58,7 @@ class ShapeInferenceAttributes final : public Attributes {
   bool read(const char* name, int64_t& value) const override;
   bool read(const char* name, std::vector<int64_t>& value) const override;
   bool read(const char* name, float& value) const override;
+  bool read(const char* name, std::vector<float>& value) const override;
   bool read(const char* name, std::string& value) const override;
 
  private:

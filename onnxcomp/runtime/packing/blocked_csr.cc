@@ -48,7 +48,7 @@ int64_t largest_block(const WeightShape& shape) {
 }
 
 BlockedCsr pack_blocked_csr(const BlockBitmap& weight, const WeightShape& shape, int64_t block) {
-  BlockedCsr csr{shape, row_height(weight), block, (shape.channels + block - 1) / block, {}, {}, {}, {}};
+  BlockedCsr csr{shape, row_height(weight), block, (shape.channels + block - 1) / block, {}, {}, {}, {}, false};
   const int64_t rows = shape.groups * csr.blocks * csr.rows();
   std::vector<uint32_t> length(rows);
   for_each_entry(csr, weight, [&](int64_t row, uint16_t, int64_t) { ++length[row]; });

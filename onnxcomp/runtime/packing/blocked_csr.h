@@ -31,10 +31,11 @@ struct WeightShape {
 constexpr int64_t kSortedOutputs = 32;
 constexpr int64_t kRowHeight = 4;  // of rows that stand for more than one output channel
 
-// How many entries there are in a weight, and how many values in each: 1 or kRowHeight.
+// How many entries there are in a weight, and how many values in each: 1 or kRowHeight. `sums` is BlockedCsr's.
 struct Entries {
   int64_t count;
   int64_t height;
+  bool sums = false;
 };
 // Of a weight that is still to be packed; its blocks have a height of 1 or a multiple of kRowHeight.
 Entries entries_of(const BlockBitmap& weight);
@@ -49,12 +50,15 @@ struct BlockedCsr {
                                     // its group
   std::vector<uint16_t> index;      // [entries]
   std::vector<float> value;         // [entries][height]
+  // The weight's channels are not the input's but sums of them, kSums for each kQuad of those (sign_sums.h). `block` is
+  // then a multiple of kSums.
+  bool sums = false;
 
   // Of a block.
   int64_t rows() const { return shape.outputs / height; }
   // The first row of (group, block); row_begin[r] to row_begin[r + 1] are the entries of row r.
   int64_t first_row(int64_t group, int64_t channel_block) const { return (group * blocks + channel_block) * rows(); }
-  Entries entries() const { return {static_cast<int64_t>(index.size()), height}; }
+  Entries entries() const { return {static_cast<int64_t>(index.size()), height, sums}; }
 };
 
 // The most input channels a block may have for 16-bit indices.

@@ -131,7 +131,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 const Kernel avx2_kernel = {
     "avx2",     Avx2::kLanes,    kChunk, ONNXCOMP_TILES(Avx2, 1), ONNXCOMP_TILES(Avx2, 4),
     copy<Avx2>, subsample<Avx2>, gather, shift,                   scatter,
-    finish<Avx2>,
+    finish<Avx2>, sum<Avx2>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -297,6 +297,7 @@ void scatter(const LaneMap& lanes, const float* vectors, float* map) noexcept {
 const Kernel avx512_kernel = {
     "avx512", Avx512::kLanes, kMaxChunk, ONNXCOMP_TILES(Avx512, 1), ONNXCOMP_TILES(Avx512, 4),
     copy<Avx512>, subsample<Avx512>, gather, shift, scatter, finish<Avx512>,
+    sum<Avx512>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -146,6 +146,11 @@ struct Finish {
 };
 using FinishFn = void (*)(const Finish&, const float* residual, float* y, int64_t count) noexcept;
 
+// Sums of four channels under every pattern of signs: sum p is x[0] + s1 x[1] + s2 x[2] + s3 x[3], where s of i + 1 is
+// -1 where bit i of p is set and 1 where it is not. `channels` holds the four, [4][floats], and then the eight sums in
+// their place, [8][floats]. It is aligned to 4L bytes, and `floats` a multiple of L.
+using SumFn = void (*)(int64_t floats, float* channels) noexcept;
+
 struct Kernel {
   const char* name;
   int lanes;  // L: 4, 8 or 16
@@ -158,6 +163,7 @@ struct Kernel {
   ShiftFn shift;
   ScatterFn scatter;
   FinishFn finish;
+  SumFn sum;
 };
 
 }  // namespace onnxcomp::sparse_conv

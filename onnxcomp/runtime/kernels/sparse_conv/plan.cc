@@ -7,6 +7,7 @@
 
 #include "cpu.h"
 #include "kernels/sparse_conv/axis.h"
+#include "packing/sign_sums.h"
 
 namespace onnxcomp::sparse_conv {
 namespace {
@@ -28,6 +29,7 @@ constexpr double kPerShiftedVector = 3.0;
 constexpr double kPerScatteredChunk = 32.0;  // as gathered, per output channel
 constexpr double kPerCopiedVector = 4.3;
 constexpr double kPerSubsampledVector = 8.0;
+constexpr double kPerSummedVector = 1.5;     // not in the fit
 // More for each product that has its load to itself, times the share of L1 that the scratch takes beyond kComfortable:
 // others use L1 as well. Where four share a load, it is done by the time they are.
 constexpr double kPerProductOutsideL1 = 0.41;
@@ -54,9 +56,18 @@ struct Candidate {
 
 int64_t l1_budget() { return machine().l1_bytes * 17 / 20; }  // the rest is for weights and sums passing through
 
-int64_t fitting_block(const WeightShape& weight, int64_t channel_bytes) {
-  const int64_t fitting = std::clamp<int64_t>(l1_budget() / channel_bytes, 1, largest_block(weight));
-  return divide_up(weight.channels, divide_up(weight.channels, fitting));
+// Sums come as many at a time as are formed together.
+int64_t fitting_block(const WeightShape& weight, bool sums, int64_t channel_bytes) {
+  const int64_t together = sums ? kSums : 1;
+  const int64_t all = divide_up(weight.channels, together);
+  const int64_t fitting =
+      std::clamp<int64_t>(l1_budget() / channel_bytes / together, 1, largest_block(weight) / together);
+  return divide_up(all, divide_up(all, fitting)) * together;
+}
+
+// Cycles to bring a channel of the weight into the scratch, where one of the input takes `own`.
+double entering(const Entries& entries, double own, int64_t channel_vectors) {
+  return entries.sums ? own * kQuad / kSums + channel_vectors * kPerSummedVector : own;
 }
 
 // How many positions along the major axis of a tile registers have room for.
@@ -187,8 +198,9 @@ Candidate best_pixels(const Kernel& kernel, const ConvShape& shape, const Entrie
     Candidate c{1, 1, false, {1, 1}, {vectors, divide_up(vectors, largest)}, 0, 0, 0, 0, 0};
     c.channel_vectors = c.x.size(0);
     const double copied = c.channel_vectors * (shape.pointwise() ? kPerCopiedVector : kPerSubsampledVector);
-    c.enter = may_stay_in_place(kernel, shape, c.channel_vectors) ? 0 : copied;
-    c.block = block.value_or(fitting_block(shape.weight, c.channel_vectors * kernel.lanes * 4));
+    const bool in_place = !entries.sums && may_stay_in_place(kernel, shape, c.channel_vectors);
+    c.enter = entering(entries, in_place ? 0 : copied, c.channel_vectors);
+    c.block = block.value_or(fitting_block(shape.weight, entries.sums, c.channel_vectors * kernel.lanes * 4));
     c.cycles = predict(kernel, shape, entries, c);
     if (best.block == 0 || c.cycles < best.cycles) best = c;
   }
@@ -238,9 +250,10 @@ Candidate best_lanes(const Kernel& kernel, const ConvShape& shape, const Entries
     c.enter = pieces(kernel, rows, x) * kPerGatheredChunk;
     c.enter += gathered * kPerGatheredVector * kernel.lanes / 16 + (c.channel_vectors - gathered) * kPerShiftedVector;
     if (far) c.enter += rows * c.grid_y * kPerFarRow;
+    c.enter = entering(entries, c.enter, c.channel_vectors);
     c.leave = pieces(kernel, c.y.size(0), output_axis(c.x.size(0))) * kPerScatteredChunk;
     const int64_t channel_bytes = c.channel_vectors * kernel.lanes * 4;
-    c.block = block.value_or(fitting_block(shape.weight, channel_bytes));
+    c.block = block.value_or(fitting_block(shape.weight, entries.sums, channel_bytes));
     c.cycles = predict(kernel, shape, entries, c);
     const bool affordable = c.block * c.channel_vectors <= kLargestScratch;
     if (affordable && (best.block == 0 || c.cycles < best.cycles)) best = c;
@@ -297,7 +310,7 @@ Plan make_plan(const Kernel& kernel, const ConvShape& shape, const BlockedCsr& w
   }
   if (plan.pixels) {
     plan.index = locate_inputs(weight, 1, {0});
-    plan.in_place = may_stay_in_place(kernel, shape, plan.channel_vectors);
+    plan.in_place = !weight.sums && may_stay_in_place(kernel, shape, plan.channel_vectors);
   } else {
     lay_out_lanes(kernel, shape, weight, plan);
   }

@@ -79,6 +79,7 @@ void shift(const LaneShift& s, float* vectors) noexcept {
 const Kernel portable_kernel = {
     "portable", Portable::kLanes, kMaxChunk, ONNXCOMP_TILES(Portable, 1), ONNXCOMP_TILES(Portable, 4),
     copy<Portable>, subsample<Portable>, gather, shift, scatter, finish<Portable>,
+    sum<Portable>,
 };
 
 }  // namespace onnxcomp::sparse_conv

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "kernels/sparse_conv/placement.h"
 #include "kernels/sparse_conv/workspace.h"
+#include "packing/sign_sums.h"
 
 namespace onnxcomp::sparse_conv {
 
@@ -43,7 +44,7 @@ Run::Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape,
       source_(source) {
   in_place_ = source == nullptr && plan.in_place && aligned(tensors.x, kernel.lanes * 4);
   const int64_t output_bytes = shape.batch * shape.output_channels() * shape.output_plane() * 4;
-  fetch_ahead_ = source == nullptr && plan.pixels && shape.pointwise() &&
+  fetch_ahead_ = source == nullptr && !weight.sums && plan.pixels && shape.pointwise() &&
                  shape.batch * shape.input_channels() * shape.input_plane() * 4 > machine().l2_bytes;
   stream_ = output_bytes > machine().l3_bytes / 4 && shape.output_plane() % kernel.lanes == 0 &&
             aligned(tensors.y, kernel.lanes * 4);
@@ -114,7 +115,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
   const int64_t tile_floats = layout.vectors() * kernel_.lanes;
   const int64_t vector_bytes = kernel_.lanes * 4;
   const int64_t pixel_bytes = in_place_ ? shape_.input_plane() * 4 : layout.minor * vector_bytes;  // of a channel
-  const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape.channels) * shape_.input_plane();
+  const float* x = tensors_.x + (image * shape_.input_channels() + unit.group * shape_.weight.channels) * shape_.input_plane();
 
   Multiply m{};
   m.rows = unit.rows;
@@ -140,7 +141,7 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       m.input = reinterpret_cast<const char*>(scratch.input);
       const int64_t count = empty ? 0 : std::min(weight_.block, shape.channels - first);
       if (source_ == nullptr) {
-        tile.load_input(channels, count, scratch.input);
+        load_input(tile, x, first, count, scratch.input);
       } else {
         source_->make({image, unit.group, first, count, tile.first(), layout.vectors()}, scratch.source, scratch.input);
       }
@@ -158,6 +159,20 @@ void Run::run_unit(const Placement& tile, const Scratch& scratch, int64_t image,
       multiply(layout, m);
       m.start = m.result;
     }
+  }
+}
+
+template <class Placement>
+void Run::load_input(const Placement& tile, const float* x, int64_t first, int64_t count,
+                     float* vectors) const noexcept {
+  const int64_t plane = shape_.input_plane();
+  if (!weight_.sums) return tile.load_input(x + first * plane, count, vectors);
+  const int64_t floats = (plan_.pixels ? tile.layout().minor : plan_.channel_vectors) * kernel_.lanes;  // of a channel
+  for (int64_t quad = first / kSums; quad < (first + count) / kSums; ++quad, vectors += kSums * floats) {
+    const int64_t own = std::min(kQuad, shape_.weight.channels - quad * kQuad);
+    tile.load_input(x + quad * kQuad * plane, own, vectors);
+    std::fill(vectors + own * floats, vectors + kQuad * floats, 0.0f);
+    kernel_.sum(floats, vectors);
   }
 }
 

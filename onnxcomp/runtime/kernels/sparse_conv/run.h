@@ -21,7 +21,8 @@ class Run {
  public:
   // Keeps references to all arguments but finish, tensors and threads. The plan must be for this kernel, shape and
   // weight. The work is cut up for `threads`. Where there is a source, the convolution is 1x1 of stride 1 and its input
-  // comes from there, in blocks of the weight's input channels; `tensors.x` is not used.
+  // comes from there, in blocks of the weight's input channels; `tensors.x` is not used. Of a weight of sums, `shape`
+  // has the input's own channels and the plan those of the weight.
   Run(const Kernel& kernel, const BlockedCsr& weight, const ConvShape& shape, const Plan& plan, const Finish& finish,
       const Tensors& tensors, int64_t threads, const Source* source = nullptr);
 
@@ -43,6 +44,9 @@ class Run {
     float* finished;  // [kRowsAtOnce][height][tile][L]
   };
 
+  // Channels [first, first + count) of the weight's, as many of the plan's block; `x` is the group's first plane.
+  template <class Placement>
+  void load_input(const Placement& tile, const float* x, int64_t first, int64_t count, float* vectors) const noexcept;
   template <class Placement>
   bool run_tiles(int64_t task) const noexcept;
   template <class Placement>

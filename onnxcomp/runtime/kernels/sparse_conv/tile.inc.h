@@ -246,6 +246,26 @@ void subsample(const Subsample& s, const float* from, float* vectors) noexcept {
   }
 }
 
+template <class Isa>
+void sum(int64_t floats, float* channels) noexcept {
+  using Vector = typename Isa::Vector;
+  for (float* end = channels + floats; channels < end; channels += Isa::kLanes) {
+    const Vector x0 = Isa::load(channels);
+    const Vector x1 = Isa::load(channels + floats);
+    const Vector x2 = Isa::load(channels + 2 * floats);
+    const Vector x3 = Isa::load(channels + 3 * floats);
+    const Vector first[2] = {x0 + x1, x0 - x1};
+    const Vector last[2] = {x2 + x3, x2 - x3};
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; ++p) {
+      Isa::store(channels + p * floats, first[p] + last[0]);
+      Isa::store(channels + (p + 2) * floats, first[p] - last[1]);
+      Isa::store(channels + (p + 4) * floats, first[p] + last[1]);
+      Isa::store(channels + (p + 6) * floats, first[p] - last[0]);
+    }
+  }
+}
+
 // e^x with a relative error of about 1e-7; infinity from 88.7 up, 1e-38 from -87 down.
 //
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2: the Taylor series of e^r is cut where its next term,
