@@ -179,11 +179,11 @@ class Context:
 
 
 def relative_l2(got: NDArray[Any], want: NDArray[Any]) -> float:
-    """|got - want| / |want| in double precision; 0 where both are zero, infinity where only `want` is."""
+    """|got - want| / |want| in double precision; 0 where both are the same, infinity where only `want` is zero."""
     if got.shape != want.shape:
         return float("inf")
+    if np.array_equal(got, want, equal_nan=True):  # whose difference, with Inf or NaN among them, is no number
+        return 0.0
     scale = float(np.linalg.norm(want.astype(np.float64)))
     error = float(np.linalg.norm(got.astype(np.float64) - want.astype(np.float64)))
-    if error == 0:
-        return 0.0
     return error / scale if scale else float("inf")

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kBases = 1;  // indices of inputs
 constexpr size_t kMask = 2;
+constexpr size_t kValues = 3;
 constexpr size_t kBias = 4;
 constexpr size_t kResidual = 5;
 
@@ -58,22 +59,31 @@ BasisConv::BasisConv(const BasisConvForm& form, const OrtApi& api, const OrtKern
       label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'"),
       kernel_(sparse_conv::kernel_for(chosen_isa())),
       basis_kernel_(basis_conv::kernel_for(chosen_isa())),
+      weight_(kValues),
       threads_(machine().processors) {
   named(label_, [&] { create(api, info); });
 }
 
 void BasisConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   const KernelAttributes attributes(api, info);
-  const std::vector<int64_t> coefficients = read_coefficients_shape(attributes);
+  coefficients_shape_ = read_coefficients_shape(attributes);
   check_decoded_type(attributes);
-  const ort::Tensor bases = required_constant(api, info, kBases, "bases");
-  if (bases.type != ONNX_TYPE_FLOAT) fail("bases must be float32");
-  conv_ = ConvAttributes::read(attributes, combined_shape(coefficients, bases.shape));
+  bases_ = required_constant(api, info, kBases, "bases");
+  if (bases_.type != ONNX_TYPE_FLOAT) fail("bases must be float32");
+  conv_ = ConvAttributes::read(attributes, combined_shape(coefficients_shape_, bases_.shape));
   finish_ = read_finish(form_.activation, attributes);
-  if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, coefficients[0]);
-  const Bitmap stored = read_bitmap(api, info, kMask, coefficients[0] * coefficients[1] * coefficients[2]);
-  weight_ = basis_conv::pack_weight(kernel_, expected_shape(conv_, api, info),
-                                    {coefficients[2], static_cast<const float*>(bases.data), stored});
+  if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, coefficients_shape_[0]);
+  expected_ = expected_shape(conv_, api, info);
+  mask_ = required_constant(api, info, kMask, "mask");
+  weight_.create(api, info, [&](const ort::Tensor& values) { return pack(values); });
+}
+
+std::unique_ptr<const BasisConv::Packed> BasisConv::pack(const ort::Tensor& values) const {
+  const std::vector<int64_t>& shape = coefficients_shape_;
+  const Bitmap stored = read_bitmap(mask_, values, shape[0] * shape[1] * shape[2]);
+  auto packed = std::make_unique<Packed>();
+  packed->weight = basis_conv::pack_weight(kernel_, expected_, {shape[2], static_cast<const float*>(bases_.data), stored});
+  return packed;
 }
 
 void BasisConv::compute(OrtKernelContext* context) const {
@@ -84,12 +94,16 @@ void BasisConv::run(OrtKernelContext* context) const {
   const auto residual = form_.residual ? std::optional<size_t>(kResidual) : std::nullopt;
   const ConvCall call = ConvCall::read(api_, context, conv_, kBias, residual);
   if (call.empty) return;
-  const auto plan = plan_.get(call.shape, [&] { return basis_conv::make_plan(kernel_, call.shape, weight_); });
-  const basis_conv::Maps maps(basis_kernel_, kernel_, call.shape, weight_, *plan, call.tensors.x);
-  const sparse_conv::ConvShape shape = basis_conv::shape_of_maps(call.shape, weight_.bases);
-  const sparse_conv::Run run(kernel_, weight_.coefficients, shape, plan->pointwise, finish_, call.tensors,
-                             threads_.expected(), &maps);
-  threads_.record(execute(api_, context, run));
+  const auto go = [&](const Packed& packed) {
+    const basis_conv::Weight& weight = packed.weight;
+    const auto plan = packed.plan.get(call.shape, [&] { return basis_conv::make_plan(kernel_, call.shape, weight); });
+    const basis_conv::Maps maps(basis_kernel_, kernel_, call.shape, weight, *plan, call.tensors.x);
+    const sparse_conv::ConvShape shape = basis_conv::shape_of_maps(call.shape, weight.bases);
+    const sparse_conv::Run run(kernel_, weight.coefficients, shape, plan->pointwise, finish_, call.tensors,
+                               threads_.expected(), &maps);
+    threads_.record(execute(api_, context, run));
+  };
+  weight_.with(api_, context, [&](const ort::Tensor& values) { return pack(values); }, go);
 }
 
 void BasisConv::infer_shape(const OrtApi& api, OrtShapeInferContext* context) {

@@ -3,7 +3,9 @@
 // onnxcomp/formats/basis_conv.py defines the operators; names, inputs and attributes here are that contract.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "abi.h"
 #include "kernels/basis_conv/contract.h"
@@ -13,6 +15,7 @@
 #include "kernels/sparse_conv/threads.h"
 #include "ops/conv_attributes.h"
 #include "ops/last_plan.h"
+#include "ops/packed_weight.h"
 
 namespace onnxcomp {
 
@@ -42,7 +45,13 @@ class BasisConv {
   static void infer_shape(const OrtApi& api, OrtShapeInferContext* context);
 
  private:
+  struct Packed {
+    basis_conv::Weight weight;
+    LastPlan<basis_conv::Plan> plan;
+  };
+
   void create(const OrtApi& api, const OrtKernelInfo* info);
+  std::unique_ptr<const Packed> pack(const ort::Tensor& values) const;
   void run(OrtKernelContext* context) const;
 
   const BasisConvForm& form_;
@@ -52,9 +61,12 @@ class BasisConv {
   sparse_conv::Finish finish_;
   const sparse_conv::Kernel& kernel_;
   const basis_conv::Kernel& basis_kernel_;
-  basis_conv::Weight weight_;
+  std::vector<int64_t> coefficients_shape_;
+  sparse_conv::ConvShape expected_;  // what the weight is packed for
+  ort::Tensor bases_;                // constants of the model
+  ort::Tensor mask_;
+  PackedWeight<Packed> weight_;
   mutable sparse_conv::Threads threads_;
-  LastPlan<basis_conv::Plan> plan_;
 };
 
 }  // namespace onnxcomp

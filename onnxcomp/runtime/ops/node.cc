@@ -42,9 +42,7 @@ ort::Tensor required_constant(const OrtApi& api, const OrtKernelInfo* info, size
   return *tensor;
 }
 
-Bitmap read_mask_and_values(const OrtApi& api, const OrtKernelInfo* info, size_t mask_index, int64_t elements) {
-  const ort::Tensor mask = required_constant(api, info, mask_index, "mask");
-  const ort::Tensor values = required_constant(api, info, mask_index + 1, "values");
+Bitmap read_mask_and_values(const ort::Tensor& mask, const ort::Tensor& values, int64_t elements) {
   if (mask.type != ONNX_TYPE_UINT8 || mask.shape.size() != 1) fail("mask must be uint8 of rank 1");
   const bool half = values.type == ONNX_TYPE_FLOAT16;
   if ((!half && values.type != ONNX_TYPE_FLOAT) || values.shape.size() != 1)
@@ -52,8 +50,8 @@ Bitmap read_mask_and_values(const OrtApi& api, const OrtKernelInfo* info, size_t
   return {static_cast<const uint8_t*>(mask.data), mask.shape[0], values.data, half, values.shape[0], elements};
 }
 
-Bitmap read_bitmap(const OrtApi& api, const OrtKernelInfo* info, size_t mask_index, int64_t elements) {
-  const Bitmap bitmap = read_mask_and_values(api, info, mask_index, elements);
+Bitmap read_bitmap(const ort::Tensor& mask, const ort::Tensor& values, int64_t elements) {
+  const Bitmap bitmap = read_mask_and_values(mask, values, elements);
   bitmap.check();
   return bitmap;
 }

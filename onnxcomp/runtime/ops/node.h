@@ -38,11 +38,11 @@ sparse_conv::Finish read_finish(sparse_conv::Activation activation, const Attrib
 // Input `index`, a constant of the model. Throws Error, calling it `name`, where it is not.
 ort::Tensor required_constant(const OrtApi& api, const OrtKernelInfo* info, size_t index, const char* name);
 
-// A mask of `elements` bits and its values from the inputs `mask_index` and the next, not held against each other.
-Bitmap read_mask_and_values(const OrtApi& api, const OrtKernelInfo* info, size_t mask_index, int64_t elements);
+// A mask of `elements` bits and its values, not held against each other. Points into the tensors.
+Bitmap read_mask_and_values(const ort::Tensor& mask, const ort::Tensor& values, int64_t elements);
 
-// The checked weight of `elements` elements from the inputs `mask_index` and the next.
-Bitmap read_bitmap(const OrtApi& api, const OrtKernelInfo* info, size_t mask_index, int64_t elements);
+// The checked weight of `elements` elements. Points into the tensors.
+Bitmap read_bitmap(const ort::Tensor& mask, const ort::Tensor& values, int64_t elements);
 
 // Throws Error where `bias` is not float32 [outputs].
 void check_bias(const ort::Tensor& bias, int64_t outputs);

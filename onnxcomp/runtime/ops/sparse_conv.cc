@@ -15,7 +15,9 @@ namespace {
 
 using sparse_conv::ConvShape;
 
-constexpr size_t kBias = 3;  // indices of inputs
+constexpr size_t kMask = 1;  // indices of inputs
+constexpr size_t kValues = 2;
+constexpr size_t kBias = 3;
 constexpr size_t kResidual = 4;
 
 // Whether a weight that keeps n of 16 is to run in windows, rather than element by element: a permutation beside each
@@ -48,6 +50,7 @@ SparseConv::SparseConv(const SparseConvForm& form, const OrtApi& api, const OrtK
     : form_(form),
       api_(api),
       label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'"),
+      weight_(kValues),
       threads_(machine().processors) {
   named(label_, [&] { create(api, info); });
 }
@@ -59,12 +62,20 @@ void SparseConv::create(const OrtApi& api, const OrtKernelInfo* info) {
   if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, conv_.weight_shape[0]);
   kernel_ = &sparse_conv::kernel_for(chosen_isa());
   channel_kernel_ = channel_conv::kernel_for(chosen_isa());
-  const StoredWeight stored = read_stored_weight(api, info, conv_, form_.blocks);
-  const ConvShape expected = expected_shape(conv_, api, info);
-  if (channel_kernel_ != nullptr) channel_weight_ = pack_channels(*kernel_, stored, expected);
-  if (channel_weight_) return;
-  const int64_t block = sparse_conv::choose_block(*kernel_, expected, entries_of(stored.blocks));
-  weight_ = pack_blocked_csr(stored.blocks, expected.weight, block);
+  stored_form_ = read_stored_form(attributes, conv_, form_.blocks);
+  expected_ = expected_shape(conv_, api, info);
+  mask_ = required_constant(api, info, kMask, "mask");
+  weight_.create(api, info, [&](const ort::Tensor& values) { return pack(values); });
+}
+
+std::unique_ptr<const SparseConv::Packed> SparseConv::pack(const ort::Tensor& values) const {
+  const StoredWeight stored = read_stored_weight(stored_form_, mask_, values);
+  auto packed = std::make_unique<Packed>();
+  if (channel_kernel_ != nullptr) packed->channels = pack_channels(*kernel_, stored, expected_);
+  if (packed->channels) return packed;
+  const int64_t block = sparse_conv::choose_block(*kernel_, expected_, entries_of(stored.blocks));
+  packed->elements = pack_blocked_csr(stored.blocks, expected_.weight, block);
+  return packed;
 }
 
 void SparseConv::compute(OrtKernelContext* context) const {
@@ -75,23 +86,27 @@ void SparseConv::run(OrtKernelContext* context) const {
   const auto residual = form_.residual ? std::optional<size_t>(kResidual) : std::nullopt;
   const ConvCall call = ConvCall::read(api_, context, conv_, kBias, residual);
   if (call.empty) return;
+  weight_.with(
+      api_, context, [&](const ort::Tensor& values) { return pack(values); },
+      [&](const Packed& weight) { run(context, weight, call); });
+}
+
+void SparseConv::run(OrtKernelContext* context, const Packed& weight, const ConvCall& call) const {
   const ConvShape& shape = call.shape;
-  const auto prepared = plan_.get(shape, [&] { return make_plan(shape); });
+  const auto prepared = weight.plan.get(shape, [&]() -> AnyPlan {
+    if (weight.channels) return channel_conv::make_plan(shape, *weight.channels);
+    return sparse_conv::make_plan(*kernel_, shape, weight.elements);
+  });
   const int64_t threads = threads_.expected();
   const auto go = [&](const auto& run) { threads_.record(execute(api_, context, run)); };
   if (const auto* plan = std::get_if<sparse_conv::Plan>(prepared.get()))
-    return go(sparse_conv::Run(*kernel_, weight_, shape, *plan, finish_, call.tensors, threads));
+    return go(sparse_conv::Run(*kernel_, weight.elements, shape, *plan, finish_, call.tensors, threads));
   const auto& plan = std::get<channel_conv::Plan>(*prepared);
-  const channel_conv::Weight& weight = *channel_weight_;
+  const channel_conv::Weight& channels = *weight.channels;
   if (plan.pixels)
-    return go(channel_conv::PixelRun(*channel_kernel_, kernel_->finish, *weight.blocks(), shape, plan, finish_,
+    return go(channel_conv::PixelRun(*channel_kernel_, kernel_->finish, *channels.blocks(), shape, plan, finish_,
                                      call.tensors, threads));
-  go(channel_conv::Run(*channel_kernel_, kernel_->finish, weight, shape, plan, finish_, call.tensors, threads));
-}
-
-SparseConv::AnyPlan SparseConv::make_plan(const ConvShape& shape) const {
-  if (channel_weight_) return channel_conv::make_plan(shape, *channel_weight_);
-  return sparse_conv::make_plan(*kernel_, shape, weight_);
+  go(channel_conv::Run(*channel_kernel_, kernel_->finish, channels, shape, plan, finish_, call.tensors, threads));
 }
 
 void SparseConv::infer_shape(const OrtApi& api, OrtShapeInferContext* context) {

@@ -3,6 +3,7 @@
 // onnxcomp/formats/sparse_conv.py defines the operators; names, inputs and attributes here are that contract.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -13,7 +14,10 @@
 #include "kernels/sparse_conv/run.h"
 #include "kernels/sparse_conv/threads.h"
 #include "ops/conv_attributes.h"
+#include "ops/conv_call.h"
 #include "ops/last_plan.h"
+#include "ops/packed_weight.h"
+#include "ops/stored_weight.h"
 #include "packing/blocked_csr.h"
 
 namespace onnxcomp {
@@ -47,9 +51,16 @@ class SparseConv {
  private:
   using AnyPlan = std::variant<sparse_conv::Plan, channel_conv::Plan>;
 
+  struct Packed {
+    std::optional<channel_conv::Weight> channels;  // of a structure that these kernels are made for
+    BlockedCsr elements;                           // otherwise
+    LastPlan<AnyPlan> plan;
+  };
+
   void create(const OrtApi& api, const OrtKernelInfo* info);
+  std::unique_ptr<const Packed> pack(const ort::Tensor& values) const;
   void run(OrtKernelContext* context) const;
-  AnyPlan make_plan(const sparse_conv::ConvShape& shape) const;
+  void run(OrtKernelContext* context, const Packed& weight, const ConvCall& call) const;
 
   const SparseConvForm& form_;
   const OrtApi& api_;
@@ -57,11 +68,12 @@ class SparseConv {
   ConvAttributes conv_;
   sparse_conv::Finish finish_;
   const sparse_conv::Kernel* kernel_;
-  const channel_conv::Kernel* channel_kernel_;          // null where this CPU has none
-  std::optional<channel_conv::Weight> channel_weight_;  // of a structure that it is made for
-  BlockedCsr weight_;                                   // otherwise
+  const channel_conv::Kernel* channel_kernel_;  // null where this CPU has none
+  StoredForm stored_form_;
+  sparse_conv::ConvShape expected_;  // what the weight is packed for
+  ort::Tensor mask_;                 // a constant of the model
+  PackedWeight<Packed> weight_;
   mutable sparse_conv::Threads threads_;
-  LastPlan<AnyPlan> plan_;
 };
 
 }  // namespace onnxcomp

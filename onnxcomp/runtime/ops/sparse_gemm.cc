@@ -51,7 +51,7 @@ int64_t declared_rows(const std::vector<int64_t>& shape) {
 }  // namespace
 
 SparseGemm::SparseGemm(const Form& form, const OrtApi& api, const OrtKernelInfo* info)
-    : form_(form), api_(api), label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'") {
+    : form_(form), api_(api), label_(std::string(form.name) + " node '" + ort::node_name(api, info) + "'"), weight_(kValues) {
   named(label_, [&] { create(api, info); });
 }
 
@@ -64,13 +64,21 @@ void SparseGemm::create(const OrtApi& api, const OrtKernelInfo* info) {
   kernel_ = &sparse_gemm::kernel_for(chosen_isa());
   last_ = {read_finish(form_.activation, attributes), sparse_conv::kernel_for(chosen_isa()).finish};
   if (const auto bias = ort::constant_input(api, info, kBias)) check_bias(*bias, outputs_);
-  stored_ = read_bitmap(api, info, kMask, outputs_ * columns_);
-  // Packed here and not at the first run for the rows that the model declares.
-  if (by_windows(declared_rows(ort::declared_input_shape(api, info, kX)))) {
-    windows();
-  } else {
-    blocks();
-  }
+  mask_ = required_constant(api, info, kMask, "mask");
+  weight_.create(api, info, [&](const ort::Tensor& values) {
+    auto weight = pack(values);
+    // Packed here and not at the first run for the rows that the model declares.
+    if (by_windows(declared_rows(ort::declared_input_shape(api, info, kX)))) {
+      weight->windows();
+    } else {
+      weight->blocks();
+    }
+    return weight;
+  });
+}
+
+std::unique_ptr<const PackedMatrix> SparseGemm::pack(const ort::Tensor& values) const {
+  return std::make_unique<const PackedMatrix>(read_bitmap(mask_, values, outputs_ * columns_), columns_);
 }
 
 void SparseGemm::compute(OrtKernelContext* context) const {
@@ -92,8 +100,20 @@ void SparseGemm::run(OrtKernelContext* context) const {
 
   int64_t rows = 1;
   for (size_t i = 0; i + 1 < x.shape.size(); ++i) rows *= x.shape[i];
-  const auto run = prepare({rows, static_cast<const float*>(x.data), static_cast<const float*>(bias.data),
-                            static_cast<float*>(y.data)});
+  const sparse_gemm::Tensors tensors = {rows, static_cast<const float*>(x.data), static_cast<const float*>(bias.data),
+                                        static_cast<float*>(y.data)};
+  weight_.with(
+      api_, context, [&](const ort::Tensor& values) { return pack(values); },
+      [&](const PackedMatrix& weight) { run(context, weight, tensors); });
+}
+
+void SparseGemm::run(OrtKernelContext* context, const PackedMatrix& weight, const sparse_gemm::Tensors& tensors) const {
+  std::unique_ptr<const sparse_gemm::Run> run;
+  if (by_windows(tensors.rows)) {
+    run = std::make_unique<sparse_gemm::WindowsRun>(*kernel_, weight.windows(), last_, tensors);
+  } else {
+    run = std::make_unique<sparse_gemm::RowsRun>(*kernel_, weight.blocks(), last_, tensors);
+  }
   struct Shared {
     const sparse_gemm::Run& run;
     std::atomic<bool> out_of_memory = false;
@@ -110,24 +130,18 @@ void SparseGemm::run(OrtKernelContext* context) const {
   if (shared.out_of_memory) fail("out of memory for the kernel's scratch");
 }
 
-std::unique_ptr<sparse_gemm::Run> SparseGemm::prepare(const sparse_gemm::Tensors& tensors) const {
-  if (by_windows(tensors.rows))
-    return std::make_unique<sparse_gemm::WindowsRun>(*kernel_, windows(), last_, tensors);
-  return std::make_unique<sparse_gemm::RowsRun>(*kernel_, blocks(), last_, tensors);
-}
-
 bool SparseGemm::by_windows(int64_t rows) const {
   return sparse_gemm::WindowsRun::suits(*kernel_, rows, columns_);
 }
 
-const LaneWindows& SparseGemm::windows() const {
+const LaneWindows& PackedMatrix::windows() const {
   const std::lock_guard lock(mutex_);
   if (!windows_)
     windows_ = std::make_unique<const LaneWindows>(pack_lane_windows(MatrixRows(stored_, columns_)));
   return *windows_;
 }
 
-const ColumnBlocks& SparseGemm::blocks() const {
+const ColumnBlocks& PackedMatrix::blocks() const {
   const std::lock_guard lock(mutex_);
   if (!blocks_)
     blocks_ = std::make_unique<const ColumnBlocks>(pack_column_blocks(MatrixRows(stored_, columns_)));

@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "kernels/sparse_gemm/run.h"
+#include "ops/packed_weight.h"
 #include "packing/bitmap.h"
 
 namespace onnxcomp {
@@ -20,6 +21,22 @@ struct SparseGemmForm {
   sparse_conv::Activation activation;
 
   static constexpr size_t inputs() { return 4; }
+};
+
+// The weight in either form, packed when it is asked for: which one is best depends on the rows of X.
+class PackedMatrix {
+ public:
+  // `stored` is checked; what it points to is read until both are packed.
+  PackedMatrix(const Bitmap& stored, int64_t columns) : stored_(stored), columns_(columns) {}
+  const LaneWindows& windows() const;
+  const ColumnBlocks& blocks() const;
+
+ private:
+  Bitmap stored_;
+  int64_t columns_;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<const LaneWindows> windows_;
+  mutable std::unique_ptr<const ColumnBlocks> blocks_;
 };
 
 class SparseGemm {
@@ -40,23 +57,19 @@ class SparseGemm {
  private:
   void create(const OrtApi& api, const OrtKernelInfo* info);
   void run(OrtKernelContext* context) const;
-  std::unique_ptr<sparse_gemm::Run> prepare(const sparse_gemm::Tensors& tensors) const;
+  void run(OrtKernelContext* context, const PackedMatrix& weight, const sparse_gemm::Tensors& tensors) const;
+  std::unique_ptr<const PackedMatrix> pack(const ort::Tensor& values) const;
   bool by_windows(int64_t rows) const;
-  // The weight in either form, packed where it is not yet: which one is best depends on the rows of X.
-  const LaneWindows& windows() const;
-  const ColumnBlocks& blocks() const;
 
   const Form& form_;
   const OrtApi& api_;
   std::string label_;  // how messages name the node
   int64_t outputs_ = 0;
   int64_t columns_ = 0;
-  Bitmap stored_{};  // in the runtime's own constants
   const sparse_gemm::Kernel* kernel_ = nullptr;
   sparse_gemm::LastStage last_{};
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<const LaneWindows> windows_;
-  mutable std::unique_ptr<const ColumnBlocks> blocks_;
+  ort::Tensor mask_{};  // a constant of the model
+  PackedWeight<PackedMatrix> weight_;
 };
 
 }  // namespace onnxcomp

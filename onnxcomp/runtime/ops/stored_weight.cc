@@ -8,8 +8,6 @@
 namespace onnxcomp {
 namespace {
 
-constexpr size_t kMask = 1;  // index of the input; values is the next
-
 std::string read_structure(const Attributes& attributes) {
   const auto structure = attributes.string("structure");
   if (!structure) fail("attribute structure is missing");
@@ -45,29 +43,27 @@ WeightShape weight_shape(const ConvAttributes& conv) {
   return {conv.group, conv.weight_shape[0] / conv.group, conv.weight_shape[1], taps};
 }
 
-StoredWeight read_stored_weight(const OrtApi& api, const OrtKernelInfo* info, const ConvAttributes& conv,
-                                bool in_blocks) {
-  const KernelAttributes attributes(api, info);
+StoredForm read_stored_form(const Attributes& attributes, const ConvAttributes& conv, bool in_blocks) {
   const std::string structure = read_structure(attributes);
   const WeightShape shape = weight_shape(conv);
-  const int64_t columns = shape.channels * shape.taps;
-  const int64_t outputs = shape.groups * shape.outputs;
-  if (in_blocks) {
-    const int64_t height = read_height(attributes, structure, shape);
-    const BlockBitmap blocks = {read_mask_and_values(api, info, kMask, outputs / height * columns), height, columns};
-    blocks.check();
-    return {blocks, 0};
-  }
+  if (in_blocks) return {shape, read_height(attributes, structure, shape), 0};
   const int64_t kept = kept_of(structure);
   if (kept == 0 && structure != "unstructured")
     fail("structure is '", structure, "', which this library does not know: only 'unstructured' and n:16 (n: 1 to 15)");
-  const Bitmap elements = read_bitmap(api, info, kMask, outputs * columns);
-  if (kept > 0) {
-    const int64_t most = most_in_window(elements, shape);
-    if (most > kept)
-      fail("structure is '", structure, "', but a window of 16 input channels holds ", most, " values");
+  return {shape, 1, kept};
+}
+
+StoredWeight read_stored_weight(const StoredForm& form, const ort::Tensor& mask, const ort::Tensor& values) {
+  const int64_t columns = form.shape.channels * form.shape.taps;
+  const int64_t bits = form.shape.groups * form.shape.outputs / form.height * columns;
+  const BlockBitmap blocks = {read_mask_and_values(mask, values, bits), form.height, columns};
+  blocks.check();
+  if (form.kept > 0) {
+    const int64_t most = most_in_window(blocks.stored, form.shape);
+    if (most > form.kept)
+      fail("structure is '", form.kept, ":16', but a window of 16 input channels holds ", most, " values");
   }
-  return {{elements, 1, columns}, kept};
+  return {blocks, form.kept};
 }
 
 }  // namespace onnxcomp
