@@ -29,8 +29,8 @@ COLUMNS = (
     Column("lost_clean", "clean", ".1f"),
 )
 WHAT = (
-    "'bytes' is the share of the dense file, 'weights' that of the weights in the layers that were rewritten; the first "
-    "convolution and the last layer stay as they are. Every layer is rewritten, whether that pays or not"
+    "'bytes' is the share of the dense file, 'weights' that of the weights in the layers that were rewritten; the "
+    "first convolution and the last layer stay as they are. Every layer is rewritten, whether that pays or not"
 )
 AXES = Axes(("bytes", "share of the file"), ("lost", "points of top-1 lost"), "fit", "blocks", y_most=20)
 FITS = {"weights": False, "data": True}
@@ -116,7 +116,5 @@ def _row(
 def _words(options: str) -> str:
     """Block size, shares and levels as the table has them."""
     given = {"block": "4x4", "levels": "1", "pruned": "0", **dict(part.split("=") for part in options.split(","))}
-    shares = f"{float(given['unified']):.0%}" + (
-        f", {float(given['pruned']):.0%} zero" if given["pruned"] != "0" else ""
-    )
-    return f"{given['block']} {shares} {{{given['levels'].replace(':', ', ')}}}"
+    zero = f", {float(given['pruned']):.0%} zero" if given["pruned"] != "0" else ""
+    return f"{given['block']} {float(given['unified']):.0%}{zero} {{{given['levels'].replace(':', ', ')}}}"
