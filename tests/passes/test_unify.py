@@ -57,6 +57,15 @@ def test_takes_in_what_follows() -> None:
     assert_equal(model, done.model, TOLERANCE, x=image(model))
 
 
+def test_reports_name_what_the_layer_became(tmp_path: Path) -> None:
+    model = network(random_weight((16, 16, 3, 3), (4, 4)), "pads = [1, 1, 1, 1]", "s = Add (c, x)\ny = Relu (s)")
+    model.save(tmp_path / "m.onnx")
+    report = onnxcomp.optimize(tmp_path / "m.onnx", passes=ALWAYS, goal="size").report
+    (layer,) = report.layers
+    assert layer.method == "unify" and layer.bytes == (9216, 9216 // 16)
+    assert layer.macs[0] == layer.macs[1] and layer.parameters == (2304, 144)
+
+
 def test_a_batchnorm_between_stays_outside() -> None:
     text = """net (float[N, 8, 9, 9] x) => (float[N, 8, H, W] y) {
         [conv] c = Conv (x, w)
