@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.numerics.admm import ITERATIONS, Progress, Projection, Spectrum, admm
+from onnxcomp.numerics.admm import ITERATIONS, Projection, Spectrum, admm
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.numerics.levels import check_levels, nearest
 from onnxcomp.numerics.moments import energy
@@ -90,23 +90,19 @@ def unify(
     structure: MicroStructure,
     scales: type[np.floating] = np.float32,
     *,
-    spectrum: Spectrum | None = None,
     iterations: int = ITERATIONS,
     rounds: int = 1,
-    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """A weight of `structure` near W* (C_out, C_in / group, k...) in the norm of `moment`, magnitudes of type `scales`.
 
     ADMM finds kinds and signs, unless W*'s own split turns out better; coordinate descent and the closed form then fit
     what can still move. With `rounds` the share of fixed blocks rises step by step, each step's blocks held in those
     that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses less. No iterations:
-    W*'s own split, S-weighted. `spectrum`, of `moment` and not scaled, spares its computation. ValueError as `split`
-    and `as_stored`.
+    W*'s own split, S-weighted. ValueError as `split` and `as_stored`.
     """
     found = [split(np.asarray(weight, np.float64), structure, moment)]
     if iterations:
-        spectrum = Spectrum.of(moment, scaled=False) if spectrum is None else spectrum
-        found.append(_risen(weight, moment, structure, spectrum, iterations, rounds, progress))
+        found.append(_risen(weight, moment, structure, iterations, rounds))
     best = min(
         (_polished(one, weight, moment, structure) for one in found),
         key=lambda one: energy(weight - one.weight(weight.shape), moment),
@@ -132,7 +128,7 @@ def as_stored(found: Unification, levels: tuple[float, ...], scales: type[np.flo
     m = np.where(unified, found.scales, 0.0)
     limits = np.finfo(scales)
     smallest = float(limits.tiny) / min(level for level in levels if level > 0)
-    if m.max(initial=0) > limits.max or 0 < m.max(initial=0) < smallest:
+    if m.max(initial=0) > (1 - 2.0**-_BITS) * limits.max or 0 < m.max(initial=0) < smallest:
         raise ValueError(f"magnitudes up to {m.max():.3g} do not fit {limits.dtype}")
     fraction, exponent = np.frexp(m)
     stored = np.ldexp(np.round(np.ldexp(fraction, _BITS)), exponent - _BITS).astype(scales).astype(np.float64)
@@ -163,25 +159,14 @@ def _kinds(unifying: Array, pruning: Array, structure: MicroStructure) -> NDArra
 
 
 def _risen(
-    weight: NDArray[np.floating],
-    moment: Array,
-    structure: MicroStructure,
-    spectrum: Spectrum,
-    iterations: int,
-    rounds: int,
-    progress: Progress | None,
+    weight: NDArray[np.floating], moment: Array, structure: MicroStructure, iterations: int, rounds: int
 ) -> Unification:
     """ADMM's answer, in `rounds` of a rising share, each from the weight that the one before left, refitted."""
+    spectrum = Spectrum.of(moment, scaled=False)
     current, held = np.asarray(weight, np.float64), None
     for number in range(1, rounds + 1):
         step = structure.at(number / rounds)
-        Z = admm(
-            current,
-            spectrum,
-            projection(step, held),
-            iterations=max(1, iterations // rounds),
-            progress=progress,
-        )
+        Z = admm(current, spectrum, projection(step, held), iterations=max(1, iterations // rounds))
         found = split(Z, step, held=held)
         if number < rounds:
             found = refit(found, weight, moment)

@@ -70,6 +70,7 @@ class UnifyOptions(PassOptions):
     levels: str = Field("1", description="what a block's magnitude is multiplied by, one for each weight: 1:0.5:0")
     scales: Literal["fp16", "fp32"] = Field("fp16", description="type that the magnitudes are rounded to and stored in")
     solver: Solver = Field("admm", description="how the weight is fitted to data; plain: only its bias")
+    rounds: int = Field(1, ge=1, le=ITERATIONS, description="steps in which admm raises the shares to what is asked")
     sequential: bool = Field(True, description="fit each layer to what the data becomes in the layers before it")
     form: Literal["operator", "merged"] = Field("operator", description="what computes it; merged: the dense Conv")
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
@@ -182,7 +183,9 @@ class Unify(Pass):
             return self._plain(site, structure)
         iterations = ITERATIONS if solver == "admm" else 0
         scales = _SCALES[self.options.scales]
-        weight = unify(problem.weight, problem.moment, structure, scales, iterations=iterations)
+        weight = unify(
+            problem.weight, problem.moment, structure, scales, iterations=iterations, rounds=self.options.rounds
+        )
         return weight, _encoded(weight, structure)
 
     def _plain(self, site: FactorSite, structure: MicroStructure) -> tuple[NDArray[np.float32], Unified]:
