@@ -215,6 +215,8 @@ class Unify(Pass):
     def _linear_site(self, graph: Model, node: gs.Node, taken: set[int]) -> LinearSite | Declined:
         linear = Linear.read(graph, node)
         reason = linear if isinstance(linear, str) else self._why_not_linear(linear)
+        if reason is None and graph.stored_bytes(node.inputs[1]) is None:
+            reason = f"'{node.inputs[1].name}' is a constant expression: blocks of it would be stored"
         if reason or isinstance(linear, str):
             return Declined(Site((node,)).name, str(reason))
         epilogue = find_activation(graph, linear.nodes[-1].outputs[0], taken)

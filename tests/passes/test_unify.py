@@ -125,6 +125,18 @@ def test_declines_with_its_reason(weight: np.ndarray, attributes: str, options: 
     assert reason in reasons(result)["conv"]
 
 
+def test_weights_that_are_computed_are_not_stored() -> None:
+    text = """net (float[N, 64] x) => (float[N, 64] y) {
+        s = Constant <value_ints = [64, 64]> ()
+        w = ConstantOfShape (s)
+        one = Constant <value_float = 1.0> ()
+        v = Add (w, one)
+        [fc] y = MatMul (x, v)
+    }"""
+    _, result = rewrite(model_of(text), ALWAYS)
+    assert "constant expression" in reasons(result)["fc"]
+
+
 def test_fully_connected_layers_keep_their_weights() -> None:
     text = "net (float[N, 64] x) => (float[N, 32] y) {\n[fc] y = MatMul (x, w)\n}"
     _, result = rewrite(model_of(text, {"w": dense((64, 32))}), "unify{unified=1,when=always}")
