@@ -54,6 +54,8 @@ _SUBJECTS = (
             _ALL,
             *(f"{_ALL},levels={levels}" for levels in ("1:0", "1:0.5", "1:0.5:0", "1:0.5:0.25")),
             *(f"unified=0.5,block={block}" for block in ("8x1", "1x8", "16x1", "8x8")),
+            f"{_ALL},block=1x16",
+            f"{_ALL},block=1x16,levels=1:0.5:0",
             "unified=0.7,pruned=0.3,levels=1:0.5:0",
             "unified=0.5,pruned=0.5,levels=1:0.5:0",
         ),

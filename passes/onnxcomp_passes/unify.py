@@ -20,19 +20,13 @@ gives it that weight, for unified-weight behind it to store.
 Never touches depthwise convolutions, channels that do not divide into blocks, and nodes inside If, Loop or Scan bodies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
-from onnx import TensorProto
-from pydantic import Field, field_validator, model_validator
 
 from onnxcomp.context import Context, NotRunnable
-from onnxcomp.convolution import is_standard, macs
 from onnxcomp.factored.target import Steps
 from onnxcomp.formats import unified
 from onnxcomp.formats.find_unified import shared
@@ -42,68 +36,16 @@ from onnxcomp.fragment import Fragment, splice
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics.admm import ITERATIONS
-from onnxcomp.numerics.blocks import Block
-from onnxcomp.numerics.levels import check_levels
 from onnxcomp.numerics.unification import MicroStructure, as_stored, in_float32, split, unify
-from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
-from onnxcomp_passes.epilogue import find_activation
+from onnxcomp.pass_api import Candidate, Declined, Pass, Site
 from onnxcomp_passes.factoring import Draft, FactorSite, candidate, factor_sites, problem_of, why_not_here
-from onnxcomp_passes.linear import Linear
 from onnxcomp_passes.sparse_gemm import LinearSite
 from onnxcomp_passes.unified_layer import (
     in_words,
-    levels_in_words,
     unified_convolution,
-    unified_product,
 )
-
-Solver = Literal["admm", "refit", "plain"]
-_SCALES: Mapping[str, type[np.floating]] = MappingProxyType({"fp16": np.float16, "fp32": np.float32})
-
-
-class UnifyOptions(PassOptions):
-    """Options of unify."""
-
-    unified: float = Field(0.0, ge=0, le=1, description="share of each Conv's blocks to give one magnitude")
-    pruned: float = Field(0.0, ge=0, le=1, description="share of each Conv's blocks to leave out")
-    block: str = Field("4x4", description="output x input channels of a block")
-    levels: str = Field("1", description="what a block's magnitude is multiplied by, one for each weight: 1:0.5:0")
-    scales: Literal["fp16", "fp32"] = Field("fp16", description="type that the magnitudes are rounded to and stored in")
-    solver: Solver = Field("admm", description="how the weight is fitted to data; plain: only its bias")
-    rounds: int = Field(1, ge=1, le=ITERATIONS, description="steps in which admm raises the shares to what is asked")
-    sequential: bool = Field(True, description="fit each layer to what the data becomes in the layers before it")
-    form: Literal["operator", "merged"] = Field("operator", description="what computes it; merged: the dense Conv")
-    when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
-
-    @field_validator("block")
-    @classmethod
-    def _one_tap(cls, text: str) -> str:
-        if Block.parse(text).taps > 1:
-            raise ValueError(f"'{text}' spans taps, which is stored in no form; write outputs x inputs, 4x4")
-        return text
-
-    @field_validator("levels")
-    @classmethod
-    def _in_order(cls, text: str) -> str:
-        try:
-            levels = check_levels(tuple(float(level) for level in text.split(":")))
-        except ValueError as error:
-            raise ValueError(f"'{text}': {error}; write 1:0.5:0") from error
-        unified.signed_levels(levels)
-        return levels_in_words(levels)
-
-    @model_validator(mode="after")
-    def _one_whole(self) -> "UnifyOptions":
-        _ = self.structure
-        return self
-
-    @property
-    def structure(self) -> MicroStructure | None:
-        """What weights are to become; None where they stay what they are."""
-        if not self.unified and not self.pruned:
-            return None
-        levels = tuple(float(level) for level in self.levels.split(":"))
-        return MicroStructure(Block.parse(self.block), levels, self.unified, self.pruned)
+from onnxcomp_passes.unify_linear import linear_candidate, linear_sites, why_nothing_found
+from onnxcomp_passes.unify_options import UnifyOptions
 
 
 class Unify(Pass):
@@ -121,12 +63,14 @@ class Unify(Pass):
         for site in factor_sites(graph):
             reason = self._why_not(site) if isinstance(site, FactorSite) else None
             yield Declined(site.name, reason) if reason and isinstance(site, FactorSite) else site
-        yield from self._linear_sites(graph)
+        only_found = self.options.structure is None and self.options.form == "operator"
+        refusal = None if only_found else "of a fully connected layer only the blocks that it has already are used"
+        yield from linear_sites(graph, refusal)
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The operator, timed against the dense layer."""
         if isinstance(site, LinearSite):
-            yield self._of_linear(site, context)
+            yield linear_candidate(self.name, site, context, measured=self.options.when == "faster")
             return
         assert isinstance(site, FactorSite)
         refusal = why_not_here(site, context)
@@ -164,7 +108,8 @@ class Unify(Pass):
     def _why_not(self, site: FactorSite) -> str | None:
         weight, structure = site.convolution.weight, self.options.structure
         if structure is None:
-            return _why_nothing_found(weight)
+            merged = self.options.form == "merged"
+            return "form=merged needs unified or pruned" if merged else why_nothing_found(weight)
         return structure.block.refusal(weight.shape, site.convolution.group)
 
     def _given(self, site: FactorSite) -> tuple[NDArray[np.float32], Unified]:
@@ -182,7 +127,7 @@ class Unify(Pass):
         if solver == "plain":
             return self._plain(site, structure)
         iterations = ITERATIONS if solver == "admm" else 0
-        scales = _SCALES[self.options.scales]
+        scales = self.options.scale_type
         weight = unify(
             problem.weight, problem.moment, structure, scales, iterations=iterations, rounds=self.options.rounds
         )
@@ -191,7 +136,7 @@ class Unify(Pass):
     def _plain(self, site: FactorSite, structure: MicroStructure) -> tuple[NDArray[np.float32], Unified]:
         weight = site.convolution.weight
         nearest = split(weight.astype(np.float64), structure)
-        rounded = as_stored(nearest, structure.levels, _SCALES[self.options.scales])
+        rounded = as_stored(nearest, structure.levels, self.options.scale_type)
         result = in_float32(rounded.weight(weight.shape))
         return result, _encoded(result, structure)
 
@@ -205,56 +150,6 @@ class Unify(Pass):
             steps.conv("unified", steps.x, weight, site.geometry, group=convolution.group, bias=convolution.bias)
             return steps.fragment(), 1
         return unified_convolution(site, context, stored)
-
-    def _linear_sites(self, graph: Model) -> Iterable[LinearSite | Declined]:
-        taken: set[int] = set()
-        for node in list(graph.graph.nodes):
-            if is_standard(node, "Gemm", "MatMul"):
-                yield self._linear_site(graph, node, taken)
-
-    def _linear_site(self, graph: Model, node: gs.Node, taken: set[int]) -> LinearSite | Declined:
-        linear = Linear.read(graph, node)
-        reason = linear if isinstance(linear, str) else self._why_not_linear(linear)
-        if reason is None and graph.stored_bytes(node.inputs[1]) is None:
-            reason = f"'{node.inputs[1].name}' is a constant expression: blocks of it would be stored"
-        if reason or isinstance(linear, str):
-            return Declined(Site((node,)).name, str(reason))
-        epilogue = find_activation(graph, linear.nodes[-1].outputs[0], taken)
-        taken.update(id(n) for n in epilogue.nodes)
-        return LinearSite((*linear.nodes, *epilogue.nodes), linear, epilogue)
-
-    def _why_not_linear(self, linear: Linear) -> str | None:
-        if self.options.structure is not None or self.options.form == "merged":
-            return "of a fully connected layer only the blocks that it has already are used"
-        return _why_nothing_found(linear.weight)
-
-    def _of_linear(self, site: LinearSite, context: Context) -> Candidate | Declined:
-        x, weight = site.nodes[0].inputs[0].name, site.linear.weight
-        if context.dtypes.get(x) != TensorProto.FLOAT:
-            return Declined(site.name, "the input is not float32")
-        stored = shared(weight)
-        assert stored is not None, "matched"
-        before, after = Fragment.of(context.model, site.nodes), unified_product(site, context, stored)
-        dense = macs(site.nodes[0], context.shapes, weight.T.shape)
-        live = stored.scales.size * stored.block[0] * stored.block[1] + stored.values.size
-        return Candidate(
-            self.name,
-            after,
-            before,
-            in_words(stored, weight.size),
-            context.measure(before, after) if self.options.when == "faster" else None,
-            size_bytes=(before.size_bytes, after.size_bytes),
-            macs=None if dense is None else (dense, dense * live // weight.size),
-        )
-
-
-def _why_nothing_found(weight: NDArray[np.floating]) -> str | None:
-    """Why no operator takes `weight` as it is, or None."""
-    if weight.dtype != np.float32:
-        return f"the weight is {weight.dtype}, the kernel computes in float32"
-    if not np.isfinite(weight).all():
-        return "the weight holds NaN or Inf"
-    return None if shared(weight) is not None else "no blocks of one magnitude"
 
 
 def _encoded(weight: NDArray[np.float32], structure: MicroStructure) -> Unified:

@@ -113,6 +113,7 @@ def test_zeros_at_random_are_no_blocks(zeros: float) -> None:
         (dense((16, 6, 3, 3)), "", "unified=1", "do not divide into blocks of 4x4"),
         (dense((12, 4, 3, 3)), "group = 2", "unified=1", "6 outputs and 4 inputs in each group"),
         (dense((16, 1, 3, 3)), "group = 2", "unified=1", "depthwise"),
+        (random_weight((8, 8, 1, 1), (4, 4)), "", "form=merged", "needs unified or pruned"),
         (np.full((8, 8, 1, 1), np.nan, np.float32), "", "", "NaN or Inf"),
         (1e-7 * dense((8, 8, 3, 3)), "", "unified=1", "do not fit float16"),
         (np.zeros((8, 8, 3, 3), np.float32), "", "unified=1", "all zeros"),
