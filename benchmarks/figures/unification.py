@@ -61,7 +61,7 @@ _SUBJECTS = (
         ),
     ),
     Subject("resnet32_cifar10", ("unified=0.5", f"{_ALL},levels=1:0.5:0")),
-    Subject("squeezenet1_1_imagenet", ("unified=0.5", f"{_ALL},levels=1:0.5:0")),
+    Subject("squeezenet1_1_imagenet", ("unified=0.5", "unified=0.5,block=1x8", f"{_ALL},levels=1:0.5:0")),
 )
 
 
