@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import accuracy, auto, basis, caffenet, factored, layers, networks, unified
+from figures import accuracy, auto, basis, caffenet, factored, layers, networks, unification, unified
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -33,6 +33,7 @@ FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "caffenet": caffenet.measure,
     "auto": auto.measure,
     "accuracy": accuracy.measure,
+    "unification": unification.measure,
     **{name: partial(networks.measure, name) for name in NETWORKS},
 }
 GROUPS = {"networks": tuple(NETWORKS), "all": tuple(FIGURES)}

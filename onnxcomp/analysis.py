@@ -8,11 +8,23 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcomp.convolution import WEIGHTED, is_standard, label, macs
-from onnxcomp.decoding import coded_numbers, is_codebook, numbers_of, sizes_of, stored_numbers
-from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm, sparse_weight
+from onnxcomp.decoding import coded_numbers, is_codebook, numbers_of, sizes_of, stored_numbers, unified_numbers
+from onnxcomp.formats import (
+    basis_conv,
+    sparse_conv,
+    sparse_gemm,
+    sparse_weight,
+    unified_conv,
+    unified_gemm,
+    unified_weight,
+)
+from onnxcomp.formats.find_unified import shared
 from onnxcomp.formats.functions import DOMAIN
+from onnxcomp.formats.unified import Unified
 from onnxcomp.model import Model
 from onnxcomp.structure import structure_of
+
+_DECODERS = (sparse_weight.OP, unified_weight.OP)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,8 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
         return _sparse(model, node, shapes)
     if node.domain == DOMAIN and node.op in basis_conv.EPILOGUES:
         return _basis(model, node, shapes)
+    if node.domain == DOMAIN and (node.op in unified_conv.EPILOGUES or node.op in unified_gemm.FORMS):
+        return _unified(model, node, shapes)
     if not is_standard(node, *WEIGHTED) or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]
@@ -83,7 +97,8 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     value = model.constant(tensor)
     if value is None:
         return None
-    found = structure_of(_outputs_first(node, value))
+    outputs_first = _outputs_first(node, value)
+    found, blocks = structure_of(outputs_first), _found(outputs_first)
     return Layer(
         label(node),
         node.outputs[0].name,
@@ -93,7 +108,7 @@ def _layer(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
         value.size,
         found.nonzero,
         model.stored_bytes(tensor) or 0,
-        str(found),
+        f"{found}, {blocks}" if blocks else str(found),
     )
 
 
@@ -136,17 +151,53 @@ def _basis(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> 
     )
 
 
+def _unified(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
+    stored, weight = unified_numbers(model, node, 1)
+    live = stored.scales.size * prod(stored.block) + stored.values.size
+    output = shapes.get(node.outputs[0].name)
+    done = None
+    if output is not None:  # for every position, the axis of output channels aside
+        done = prod(output[:-1] if node.op in unified_gemm.FORMS else (*output[:1], *output[2:])) * live
+    return Layer(
+        label(node),
+        node.outputs[0].name,
+        node.op,
+        weight.value.shape,
+        done,
+        stored.scales.size + stored.values.size,
+        weight.nonzero,
+        weight.size_bytes,
+        _blocks(stored),
+    )
+
+
+def _found(weight: np.ndarray) -> str:
+    """The blocks of one magnitude that a weight (C_out, C_in / group, k...) has, in words."""
+    stored = shared(weight) if weight.dtype == np.float32 and weight.ndim > 1 else None
+    return _blocks(stored) if stored else ""
+
+
+def _blocks(stored: Unified) -> str:
+    """What is said of a weight in blocks of one magnitude."""
+    levels = ", ".join(f"{level:g}" for level in stored.levels)
+    return f"unified {stored.block[0]}x{stored.block[1]} blocks" + (f" at {levels}" if len(stored.levels) > 1 else "")
+
+
 def _decoder(tensor: gs.Tensor) -> gs.Node | None:
     """The function that decodes `tensor`, where one does."""
     node = tensor.inputs[0] if tensor.inputs else None
-    known = node is not None and (is_codebook(node) or (node.domain == DOMAIN and node.op == sparse_weight.OP))
-    return node if known else None
+    if node is None or not (is_codebook(node) or (node.domain == DOMAIN and node.op in _DECODERS)):
+        return None
+    return node
 
 
 def _decoded(model: Model, node: gs.Node, decoder: gs.Node, shapes: Mapping[str, Sequence[int]]) -> Layer:
     if is_codebook(decoder):
         values = coded_numbers(model, decoder)
         shape, size_bytes, structure = values.value.shape, values.size_bytes, values.structure()
+    elif decoder.op == unified_weight.OP:
+        stored, values = unified_numbers(model, decoder, 0)
+        shape, size_bytes, structure = values.value.shape, values.size_bytes, _blocks(stored)
     else:
         shape = _weight_shape(decoder)
         mask, values = stored_numbers(model, decoder, 0, 1)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from onnxcomp.convolution import label
 from onnxcomp.errors import ModelError
-from onnxcomp.formats import codebook
+from onnxcomp.formats import codebook, unified
 from onnxcomp.formats.functions import DOMAIN
+from onnxcomp.formats.unified import Unified
 from onnxcomp.model import Model
 from onnxcomp.structure import codebook_of
 
@@ -63,6 +64,23 @@ def coded_numbers(model: Model, node: gs.Node) -> Numbers:
                 raise ValueError("ids and codebook are no constants")
     except ValueError as error:
         raise ModelError(f"node '{label(node)}' ({node.op}): {error}; the file is damaged") from error
+
+
+def unified_numbers(model: Model, node: gs.Node, first: int) -> tuple[Unified, Numbers]:
+    """A weight in the unified format at inputs `first` and on, and it decoded. Raises ModelError where it cannot be."""
+    parts = stored_numbers(model, node, *range(first, first + 4))
+    block, shape = sizes_of(node, "block", 2), sizes_of(node, "weight_shape")
+    levels = node.attrs.get("levels")
+    try:
+        if not isinstance(levels, list | tuple) or not all(isinstance(level, float) for level in levels):
+            raise ValueError("it has no list of numbers 'levels'")
+        magnitudes = tuple(level for level in levels if level >= 0)
+        kinds, scales, digits, values = (part.value for part in parts)
+        stored = Unified((block[0], block[1]), magnitudes, kinds, scales, digits, values)
+        weight = unified.decode(stored, shape)
+    except ValueError as error:
+        raise ModelError(f"node '{label(node)}' ({node.op}): {error}; the file is damaged") from error
+    return stored, Numbers(weight, sum(part.size_bytes for part in parts), "")
 
 
 def is_codebook(node: gs.Node) -> bool:

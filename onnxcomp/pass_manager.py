@@ -267,10 +267,19 @@ def _prove(candidate: Candidate, context: Context) -> float | None:
 
 
 def _apply(one: Pass, model: Model, site: Site, candidate: Candidate, error: float | None) -> Applied:
-    name, covers = site.name, tuple(str(node.outputs[0].name) for node in site.nodes)
+    name, covers = site.name, _covered(model, site, candidate)
     with _naming(site):
         one.apply(model, site, candidate)
     return Applied(name, covers[0], covers, candidate, error)
+
+
+def _covered(model: Model, site: Site, candidate: Candidate) -> tuple[str, ...]:
+    """Keys of the site's nodes, and of those behind them that the candidate also stands for."""
+    keys = dict.fromkeys(str(node.outputs[0].name) for node in site.nodes)
+    if candidate.before is not None:
+        known = model.graph.tensors()
+        keys.update(dict.fromkeys(node.output[0] for node in candidate.before.nodes if node.output[0] in known))
+    return tuple(keys)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from onnxcomp.errors import UsageError
 
 AUTO = (
-    "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,sparse-conv,sparse-gemm,"
-    "codebook,sparse-weight"
+    "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,unify,sparse-conv,sparse-gemm,"
+    "unified-weight,codebook,sparse-weight"
 )
 DEFAULT_MAX_ERROR = 1e-3
 

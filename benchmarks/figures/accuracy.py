@@ -3,12 +3,10 @@
 Every way to find the factors at every size: of the weights alone, on the data of one layer, on that of the network.
 """
 
-import importlib.util
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,8 @@ from numpy.typing import NDArray
 import onnxcomp
 from figures.effort import Request
 from figures.figure import Axes, Column, Figure, Row
-from onnxcomp.errors import UsageError
+from figures.trained import SHARED, Images
 from onnxcomp.runtime.session import session
-
-SHARED = Path(__file__).parents[2].parent / "shared"
-SAMPLES = 1024  # to fit on
 
 COLUMNS = (
     Column("method", "method"),
@@ -82,16 +77,13 @@ SUBJECTS = (
 
 def measure(request: Request) -> Iterator[Figure]:
     """A table a network, first one thread count only."""
-    if not (SHARED / "evalpack.py").is_file():
-        raise UsageError(f"accuracy needs the trained networks of {SHARED.name}/, which is not there")
-    evalpack = _load(SHARED / "evalpack.py")
     for subject in SUBJECTS:
-        yield _figure(subject, evalpack, request)
+        yield _figure(subject, request)
 
 
-def _figure(subject: Subject, evalpack: ModuleType, request: Request) -> Figure:
+def _figure(subject: Subject, request: Request) -> Figure:
     model = SHARED / "models" / f"{subject.name}.onnx"
-    images = Images.of(subject.name, evalpack)
+    images = Images.of(subject.name)
     before = images.score(model)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -100,27 +92,15 @@ def _figure(subject: Subject, evalpack: ModuleType, request: Request) -> Figure:
         for method in subject.methods if not request.effort.quick else subject.methods[:1]:
             for fit, rest in (ZEROS if method.startswith("prune") else FACTORS).items():
                 rows.append(_row(model, data, images, before, (method, fit, rest), request.threads[0]))
-    notes = (f"dense: {_words(before, images)}", WHAT)
+    notes = (f"dense: {images.words(before)}", WHAT)
     title = f"accuracy of {subject.name}, no training"
     return Figure(f"accuracy_{subject.name}", title, COLUMNS, tuple(rows), notes, axes=AXES)
-
-
-def _words(before: dict[str, NDArray[Any]], images: "Images") -> str:
-    return ", ".join(f"top-1 {images.top1(before, key):.2f} % on {len(before[key])} {key} images" for key in before)
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _row(
     model: Path,
     data: Path,
-    images: "Images",
+    images: Images,
     before: dict[str, NDArray[Any]],
     how: tuple[str, str, str],
     threads: int,
@@ -147,47 +127,3 @@ def _row(
         "lost": images.top1(before, main) - images.top1(after, main),
         "lost_clean": images.top1(before, "clean") - images.top1(after, "clean") if "clean" in before else None,
     }
-
-
-def _npz(name: str) -> Any:
-    return np.load(SHARED / "data" / f"{name}.npz")
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """What to fit on, and labelled sets to score on, the last of which decides."""
-
-    calibration: NDArray[np.float32]
-    sets: dict[str, tuple[NDArray[np.float32], NDArray[Any]]]
-
-    @classmethod
-    def of(cls, name: str, evalpack: ModuleType) -> "Images":
-        """Those of a network: CIFAR-10's training images, or the even half of the ImageNet sample."""
-        pre = evalpack.MODELS[name.removesuffix("_folded")][1]
-        if "cifar" in name:
-            clean, jpeg = _npz("cifar10_test_clean"), _npz("cifar10_test_jpeg")
-            return cls(
-                pre(_npz("cifar10_train10k")["x"][:SAMPLES]),
-                {
-                    "clean": (pre(clean["x"]), clean["y"]),
-                    "jpeg": (pre(np.stack(evalpack.jpegs(jpeg))), jpeg["y"]),
-                },
-            )
-        sample = _npz("imagenet_sample")
-        images = pre(np.stack(evalpack.jpegs(sample)))
-        return cls(images[::2], {"odd half": (images[1::2], sample["y"][1::2])})
-
-    def score(self, path: Path) -> dict[str, NDArray[Any]]:
-        """The network's outputs on every set."""
-        loaded = session(path)
-        name = loaded.get_inputs()[0].name
-        return {
-            key: np.concatenate([loaded.run(None, {name: x[i : i + 50]})[0] for i in range(0, len(x), 50)]).reshape(
-                len(x), -1
-            )
-            for key, (x, _) in self.sets.items()
-        }
-
-    def top1(self, outputs: dict[str, NDArray[Any]], key: str) -> float:
-        """Per cent."""
-        return float(100 * np.mean(outputs[key].argmax(1) == self.sets[key][1]))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 import onnx
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
-from onnxcomp.formats import basis_conv
+from onnxcomp.formats import basis_conv, unified_conv, unified_gemm
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.fragment import Fragment
 
@@ -14,7 +14,7 @@ Shape = Sequence[int]
 
 
 def multiply_adds(fragment: Fragment, shapes: Mapping[str, tuple[int, ...]], opset: int) -> int:
-    """Of every Conv, Gemm, MatMul and BasisConv. `shapes` are those of the tensors at the border, by name."""
+    """Of every operator that multiplies by a weight. `shapes` are those of the tensors at the border, by name."""
     model = onnx.shape_inference.infer_shapes(fragment.model(shapes, {}, opset), data_prop=True)
     known: dict[str, Shape] = {
         info.name: [dimension.dim_value for dimension in info.type.tensor_type.shape.dim]
@@ -35,4 +35,10 @@ def _of(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
         x, bases, _, values = (shapes[name] for name in node.input[:4])
         batch, _, *pixels = shapes[node.output[0]]
         return batch * prod(pixels) * (x[1] * prod(bases) + prod(values))
+    if node.domain == DOMAIN and node.op_type in (*unified_conv.EPILOGUES, *unified_gemm.FORMS):
+        block = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "block")
+        unified, free = (prod(shapes[name]) for name in (node.input[2], node.input[4]))
+        output = shapes[node.output[0]]
+        positions = prod(output[:-1]) if node.op_type in unified_gemm.FORMS else prod((*output[:1], *output[2:]))
+        return positions * (unified * prod(map(int, block)) + free)
     return 0

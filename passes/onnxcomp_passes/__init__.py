@@ -11,6 +11,8 @@ from onnxcomp_passes.shrink import Shrink
 from onnxcomp_passes.sparse_conv import SparseConv
 from onnxcomp_passes.sparse_gemm import SparseGemm
 from onnxcomp_passes.sparse_weight import SparseWeight
+from onnxcomp_passes.unified_weight import UnifiedWeight
+from onnxcomp_passes.unify import Unify
 
 PASSES = (
     DropIdentity,
@@ -20,8 +22,10 @@ PASSES = (
     Shrink,
     ExpandLrn,
     Penni,
+    Unify,
     SparseConv,
     SparseGemm,
+    UnifiedWeight,
     Codebook,
     SparseWeight,
 )

@@ -17,9 +17,9 @@ Applies to float32 layers with a constant weight: 1-D and 2-D convolutions, Gemm
 gains no time by it. Never touches depthwise convolutions, nor what is inside If, Loop or Scan bodies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from pydantic import Field
 
 from onnxcomp.context import Context
 from onnxcomp.formats.sparse_conv import WINDOW
-from onnxcomp.fragment import Fragment, renamed, unique
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import projections
@@ -37,7 +36,7 @@ from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.conv_sites import conv_site
 from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.linear_sites import linear_site
-from onnxcomp_passes.stand_in import Draft, StandInOptions, StandInPass, as_stored, candidate, why_not_here
+from onnxcomp_passes.stand_in import StandInOptions, StandInPass, as_stored, candidate, reweighted, why_not_here
 
 Pattern = Literal["unstructured", "n:16", "4x1", "16x1", "4x4", "output-channels", "input-channels"]
 _READERS = MappingProxyType({"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site})
@@ -89,7 +88,7 @@ class Prune(StandInPass):
             return
         zeros = round(float(1 - np.count_nonzero(weight) / weight.size), 4)
         told = {"pattern": self.options.pattern.replace("n:", f"{self._kept}:"), "zeros": zeros}
-        yield candidate(self.name, site, _draft(site, context, weight, told), context)
+        yield candidate(self.name, site, reweighted(site, context, weight, told, "pruned"), context)
 
     def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
@@ -100,7 +99,7 @@ class Prune(StandInPass):
         if self.options.solver == "statistics":
             weight *= problem.scale(weight).reshape(-1, *(1,) * (weight.ndim - 1))
         weight = as_stored(weight)
-        draft = _draft(site, context, weight, candidate_.options, problem.bias(weight))
+        draft = reweighted(site, context, weight, candidate_.options, "pruned", problem.bias(weight))
         return candidate(self.name, site, draft, context, problem=problem)
 
     @property
@@ -124,20 +123,6 @@ class Prune(StandInPass):
         if C_out % outputs:
             return f"{C_out} output channels of a group do not divide by {outputs}"
         return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
-
-
-def _draft(
-    site: FactorSite,
-    context: Context,
-    weight: NDArray[np.floating],
-    told: Mapping[str, Any],
-    bias: NDArray[np.floating] | None = None,
-) -> Draft:
-    """The layer with other numbers, under names of their own."""
-    dense = site.dense(Fragment.of(context.model, site.nodes), weight, bias)
-    taken = {*dense.inputs, *dense.constants}
-    names = {name: unique(f"{name}_pruned", taken) for name in dense.constants}
-    return Draft(renamed(dense, names), weight, told, bias=bias)
 
 
 def _why_nothing(before: NDArray[np.floating], after: NDArray[np.floating]) -> str | None:

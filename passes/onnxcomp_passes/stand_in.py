@@ -13,7 +13,7 @@ from pydantic import Field
 from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.factored.counting import multiply_adds
-from onnxcomp.fragment import Fragment, splice
+from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Pass, PassOptions, Site
@@ -75,6 +75,21 @@ class Draft:
     options: Mapping[str, Any]
     count: int | None = None
     bias: NDArray[np.floating] | None = None  # b', where it is another too
+
+
+def reweighted(
+    site: FactorSite,
+    context: Context,
+    weight: NDArray[np.floating],
+    options: Mapping[str, Any],
+    role: str,
+    bias: NDArray[np.floating] | None = None,
+) -> Draft:
+    """The same layer with other numbers, under names of their own that end in `role`."""
+    dense = site.dense(Fragment.of(context.model, site.nodes), weight, bias)
+    taken = {*dense.inputs, *dense.constants}
+    names = {name: unique(f"{name}_{role}", taken) for name in dense.constants}
+    return Draft(renamed(dense, names), weight, options, bias=bias)
 
 
 def candidate(
