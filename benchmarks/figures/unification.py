@@ -61,7 +61,10 @@ _SUBJECTS = (
         ),
     ),
     Subject("resnet32_cifar10", ("unified=0.5", f"{_ALL},levels=1:0.5:0")),
-    Subject("squeezenet1_1_imagenet", ("unified=0.5", "unified=0.5,block=1x8", f"{_ALL},levels=1:0.5:0")),
+    Subject(
+        "squeezenet1_1_imagenet",
+        ("unified=0.5", "unified=0.5,block=1x8", *(f"{_ALL},block={b},levels=1:0.5:0" for b in ("4x4", "1x16", "1x8"))),
+    ),
 )
 
 
