@@ -115,7 +115,7 @@ class Context:
         models = [self._alone(fragment) for fragment in (before, after)]
         key = hashlib.sha256(b"".join(models) + repr(self._feed_shapes(before)).encode()).hexdigest()
         if key not in self.timings:
-            predicted = predicted_ms(self.profile, before, self.shapes)
+            predicted = predicted_ms(self.profile, before, after, self.shapes)
             dense, sparse = node_times(models, self._feed(before), threads=self.threads)
             before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
             self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)

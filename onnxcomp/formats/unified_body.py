@@ -90,8 +90,9 @@ def _place_nodes() -> list[NodeProto]:
     def marks(of: str, kind: int) -> list[NodeProto]:
         """`of`_marks: 1 where a block is of `kind`; `of`_rank: how many of them there are up to it."""
         return [
-            _constant(f"{of}_of_byte", (kinds_of_byte == kind).astype(np.int32)),
-            node("Gather", [f"{of}_of_byte", "kind_bytes"], [f"{of}_by_byte"]),
+            _constant(f"{of}_of_byte", (kinds_of_byte == kind).astype(np.uint8)),
+            node("Gather", [f"{of}_of_byte", "kind_bytes"], [f"{of}_bits_by_byte"]),
+            node("Cast", [f"{of}_bits_by_byte"], [f"{of}_by_byte"], to=TensorProto.INT32),
             node("Reshape", [f"{of}_by_byte", "flat"], [f"{of}_stated"]),
             _constant(f"{of}_otherwise", np.array([kind == UNIFIED], np.int32)),
             node("Expand", [f"{of}_otherwise", "blocks"], [f"{of}_unstated"]),
