@@ -103,7 +103,7 @@ def _row(
 ) -> Row:
     passes = f"fold-batchnorm,unify{{{options},when=always}}"
     result = onnxcomp.optimize(
-        model, target, passes=passes, threads=threads, goal="size", exclude=("^conv1$",), **given
+        model, target, passes=passes, threads=threads, goal="size", exclude=("^(conv1|linear)$",), **given
     )
     report = result.report
     after, main = images.score(target), list(before)[-1]
