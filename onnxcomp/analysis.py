@@ -18,7 +18,7 @@ from onnxcomp.formats import (
     unified_gemm,
     unified_weight,
 )
-from onnxcomp.formats.find_unified import shared
+from onnxcomp.formats.find_unified import find
 from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.formats.unified import Unified
 from onnxcomp.model import Model
@@ -173,7 +173,7 @@ def _unified(model: Model, node: gs.Node, shapes: Mapping[str, Sequence[int]]) -
 
 def _found(weight: np.ndarray) -> str:
     """The blocks of one magnitude that a weight (C_out, C_in / group, k...) has, in words."""
-    stored = shared(weight) if weight.dtype == np.float32 and weight.ndim > 1 else None
+    stored = find(weight) if weight.dtype == np.float32 and weight.ndim > 1 else None
     return _blocks(stored) if stored else ""
 
 

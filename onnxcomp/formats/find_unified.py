@@ -1,6 +1,6 @@
 """Which blocks of one magnitude a weight has already, as networks trained with signs, ternary weights or blocks do."""
 
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,62 +10,52 @@ from onnxcomp.formats.bitmap import narrowest
 from onnxcomp.formats.unified import FREE, UNIFIED, Block, Unified, classify, cut, encode, signed_levels
 
 BLOCKS: tuple[Block, ...] = ((8, 8), (4, 4), (16, 1), (8, 1), (1, 8), (4, 1))
-_RUN = 4  # successive weights that every one of BLOCKS holds
 LEVELS: tuple[tuple[float, ...], ...] = ((1.0, 0.5, 0.0), (1.0, 0.0), (1.0,))  # each holds what the next one does
+_BAND = 16  # successive output channels: whole blocks of every height
+_SAMPLE = 1 << 16  # weights that tell what to look for in the others
+_SERVED = 2  # weights that a magnitude must serve on average: blocks with one left, in mostly zeros, share nothing
+
+_Form = tuple[Block, tuple[float, ...]]
 
 
 def find(weight: NDArray[np.float32]) -> Unified | None:
     """`weight` (C_out, C_in / group, k...) in the blocks of BLOCKS and the levels of LEVELS that store smallest.
 
-    None where that takes as many bytes as the weight itself, or no block is unified.
+    None where that takes as many bytes as the weight itself, or magnitudes do not serve `_SERVED` weights on average.
     """
-    if not _may_have(weight):
-        return None
-    best, smallest = None, weight.size * weight.itemsize
-    for block in BLOCKS:
-        if weight.size == 0 or weight.shape[0] % block[0] or weight.shape[1] % block[1]:
-            continue
-        blocks = cut(weight, block)
-        for levels in LEVELS:
+    forms = _saving(_sampled(weight), [(block, levels) for block in BLOCKS for levels in LEVELS])
+    found = _saving(weight, forms) if forms else []
+    return encode(weight, *found[0]) if found else None
+
+
+def _saving(weight: NDArray[np.float32], forms: list[_Form]) -> list[_Form]:
+    """Those of `forms` that divide `weight` and save bytes, most first; none where the first is no find."""
+    found = []
+    for block, blocks in _cuts(weight, {block for block, _ in forms}):
+        for levels in (levels for other, levels in forms if other == block):
             kinds, scales = classify(blocks, levels)
-            if not (kinds == UNIFIED).any():
-                break
+            unified = kinds == UNIFIED
             size = _size_bytes(blocks, kinds, scales, levels)
-            if size < smallest:
-                best, smallest = (block, levels), size
-    return None if best is None else encode(weight, *best)
+            if unified.any() and size < weight.nbytes:
+                served = np.count_nonzero(blocks[unified]) / np.count_nonzero(unified)
+                found.append((size, served, (block, levels)))
+    found.sort(key=lambda one: one[0])
+    return [form for _, _, form in found] if found and found[0][1] >= _SERVED else []
 
 
-def shared(weight: NDArray[np.float32]) -> Unified | None:
-    """`weight` in the blocks that it has already; None where a magnitude does not serve two weights on average.
-
-    So one that is mostly zeros, with a single number left in most blocks, is not taken for one of shared magnitudes.
-    """
-    found = find(weight)
-    if found is None:
-        return None
-    served = np.count_nonzero(weight) - np.count_nonzero(found.values)
-    return found if served >= 2 * found.scales.size else None
+def _cuts(weight: NDArray[np.float32], wanted: set[Block]) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    for block in (block for block in BLOCKS if block in wanted and weight.size):
+        if not (weight.shape[0] % block[0] or weight.shape[1] % block[1]):
+            yield block, cut(weight, block)
 
 
-def _may_have(weight: NDArray[np.float32]) -> bool:
-    """Whether any block of BLOCKS may be unified: most weights have none, and this tells in a fraction of the time.
-
-    Every one of BLOCKS holds runs of four weights, along the output or the input channels.
-    """
-    size = np.abs(weight)
-    for axis in (0, 1):
-        if weight.shape[axis] % _RUN == 0:
-            run = [np.moveaxis(size, axis, 0)[i::_RUN] for i in range(_RUN)]
-            if np.logical_and.reduce([_one_magnitude(a, b) for a, b in pairwise(run)]).any():
-                return True
-    return False
-
-
-def _one_magnitude(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where `a` and `b` may be levels of LEVELS times the same number."""
-    same: NDArray[np.bool_] = (a == b) | (a == b / 2) | (a / 2 == b) | (a == 0) | (b == 0)
-    return same
+def _sampled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A few bands of output channels, evenly spaced; all of a small weight."""
+    bands, size = len(weight) // _BAND, weight[:_BAND].size
+    if weight.size <= _SAMPLE or bands < 2:
+        return weight
+    first = np.linspace(0, bands - 1, max(1, _SAMPLE // size)).astype(int)
+    return np.concatenate([weight[_BAND * band : _BAND * (band + 1)] for band in np.unique(first)])
 
 
 def _size_bytes(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.context import Context, NotRunnable
 from onnxcomp.formats import unified
-from onnxcomp.formats.find_unified import shared
+from onnxcomp.formats.find_unified import find
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.unified import Unified
 from onnxcomp.layerwise import LayerProblem
@@ -94,13 +94,13 @@ class Unify(StandInPass):
             return structure.block.refusal(site.weight.shape, len(site.groups))
         if self.options.form == "merged":
             return "form=merged needs unified or pruned"
-        return None if shared(site.weight) is not None else "no blocks of one magnitude"
+        return None if find(site.weight) is not None else "no blocks of one magnitude"
 
     def _given(self, site: FactorSite) -> tuple[NDArray[np.float32], Unified]:
         """The weight without regard to data, and as it is stored. ValueError where it cannot be."""
         structure = self.options.structure
         if structure is None:
-            found = shared(site.weight)
+            found = find(site.weight)
             assert found is not None, "matched"
             return site.weight.astype(np.float32), found
         return self._plain(site, structure)
