@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from onnxcomp.context import Context
-from onnxcomp.pass_api import Candidate, Chooser, Declined, Proposal
+from onnxcomp.pass_api import Candidate, Chooser, Declined, Pass, Proposal
 from onnxcomp.pass_manager import Applied, Progress, Run
 
 Attempt = Callable[[Chooser], Run]
@@ -64,7 +64,7 @@ def _harm(applied: Applied) -> float:
 def without(choose: Chooser, keys: set[str], name: str) -> Chooser:
     """`choose`, but what would change weights at the sites of `keys` is declined."""
 
-    def chosen(one: str, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+    def chosen(one: Pass, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
         allowed = [
             replace(p, candidates=[c for c in p.candidates if not c.error]) if p.site.key in keys else p
             for p in proposals

@@ -1,0 +1,263 @@
+"""compress: give each layer the one of several methods, at the strength, that costs the network least.
+
+    Conv, Gemm or MatMul    becomes    the same with zeros (prune), or its factors (penni, kronecker), or stays
+
+Every method is fitted to each layer at several strengths, as if it were the only one to change (layerwise.py), and two
+losses are taken down: the relative error of the layer's output, and what it does to the network's (sensitivity.py). A
+multiple-choice knapsack (numerics/allocation.py) then chooses for all layers at once what loses least of all that takes
+so much less
+
+    time          measured here, pruned layers as the sparse operator that sparse-conv and sparse-gemm put there
+    bytes         where the goal is size
+    multiply-adds where `macs` asks for a share of the dense network's
+
+and the choice is fitted once more, front to back, each layer to what those before it left. How far to go is what the
+bound on accuracy allows, found by bisection (onnxcomp/bound.py); allocations by either loss are tried.
+
+Applies where prune, penni and kronecker do, and needs data. Passes behind it make zeros fast:
+`fold-batchnorm,compress,sparse-conv,sparse-gemm`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from onnxcomp.analysis import layers_of
+from onnxcomp.context import Context, NotRunnable
+from onnxcomp.errors import DataError, ModelError
+from onnxcomp.formats.functions import MIN_OPSET
+from onnxcomp.layerwise import LayerProblem
+from onnxcomp.numerics.allocation import allocate
+from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Proposal, Site
+from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.kronecker import Kronecker
+from onnxcomp_passes.layers import LAYERS
+from onnxcomp_passes.penni import Penni
+from onnxcomp_passes.prune import Prune
+from onnxcomp_passes.sparse_form import sparse_form
+from onnxcomp_passes.stand_in import StandInOptions, StandInPass, problem_of, why_not_here
+
+Unit = Literal["ms", "bytes", "macs"]
+_Array = NDArray[np.float64]
+_AS = "as"  # the option that tells which method, at which strength, a candidate is of
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pass at several strengths: its options at each. `patterned` are those that save time alone."""
+
+    kind: type[StandInPass]
+    strengths: tuple[Mapping[str, Any], ...]
+    patterned: tuple[Mapping[str, Any], ...] = ()
+
+    def passes(self, unit: Unit) -> Iterator[StandInPass]:
+        """Of every strength that can save some of `unit`."""
+        timed = {"when": "faster" if unit == "ms" else "always"} if "when" in self.kind.Options.model_fields else {}
+        for options in (*self.strengths, *(self.patterned if unit == "ms" else ())):
+            yield self.kind(self.kind.Options(**options, **timed))
+
+
+METHODS = MappingProxyType(
+    {
+        "prune": Method(
+            Prune,
+            tuple({"sparsity": sparsity} for sparsity in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),
+            (
+                *({"sparsity": sparsity, "pattern": "n:16"} for sparsity in (0.5, 0.75)),
+                *({"sparsity": sparsity, "pattern": "4x1"} for sparsity in (0.5, 0.7)),
+                *({"sparsity": sparsity, "pattern": "16x1"} for sparsity in (0.5, 0.7)),
+            ),
+        ),
+        "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
+        "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
+    }
+)
+
+
+class CompressOptions(StandInOptions):
+    """Options of compress."""
+
+    methods: str = Field("+".join(METHODS), description="what to choose from, joined by +")
+    macs: float | None = Field(
+        None, gt=0, lt=1, description="multiply-adds to come down to, as a share of the dense network's, or near to it"
+    )
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        unknown = [name for name in text.split("+") if name not in METHODS]
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is no method; join some of {', '.join(METHODS)} by +")
+        return text
+
+
+class Compress(StandInPass, BudgetPass):
+    """Give each layer one of several methods, under one budget."""
+
+    name = "compress"
+    summary = "choose for each layer one of several methods, under one budget, by what it costs the network"
+    Options = CompressOptions
+    min_opset = MIN_OPSET
+    needs_data = True
+    options: CompressOptions
+    readers = LAYERS
+
+    def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
+        """Every method at every strength, with its cost and losses, but those that others beat in both."""
+        assert isinstance(site, FactorSite)
+        refusal = why_not_here(site, context) or site.why_not_approximated(on_data=True)
+        if refusal:
+            yield Declined(site.name, refusal)
+        elif not context.measuring:
+            yield from self._drafts(site, context)
+        else:
+            key = f"{self.text()} {self._unit(context)} {context.digest} {site.key}"
+            found = context.once(key, lambda: self._weighed(site, context))
+            yield from found
+            if not found:
+                yield Declined(site.name, f"no method would save any {_WORDS[self._unit(context)]}")
+
+    def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
+        """By the candidate's own method."""
+        one = next(one for one in self._passes(context) if one.text() == candidate.options[_AS])
+        return one.fitted(site, candidate, problem, context)
+
+    def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
+        """What loses least, by the dial's loss, of all that saves the dial's share of what can be or is to be saved."""
+        unit = self._unit(context)
+        costs = [_costs(proposal, unit) for proposal in proposals]
+        losses = [np.array([0.0, *(_loss(one, dial) for one in proposal.candidates)]) for proposal in proposals]
+        dense, least = (float(sum(pick(cost) for cost in costs)) for pick in (lambda cost: cost[0], np.min))
+        aim = max(least, self._aim(context, dense))
+        chosen = allocate(costs, losses, dense - dial.share * (dense - aim))
+        return [
+            proposal.candidates[index - 1]
+            if index
+            else Declined(proposal.site.name, "in other layers as much is saved at a smaller loss")
+            for proposal, index in zip(proposals, chosen, strict=True)
+        ]
+
+    def _aim(self, context: Context, dense: float) -> float:
+        """What the layers that `dense` is the cost of are to come down to; 0: as far as they can."""
+        if self.options.macs is None:
+            return 0.0
+        whole = sum(layer.macs or 0 for layer in layers_of(context.model, context.shapes))
+        return self.options.macs * whole - (whole - dense)
+
+    def _unit(self, context: Context) -> Unit:
+        if self.options.macs is not None:
+            return "macs"
+        return "bytes" if context.goal == "size" else "ms"
+
+    def _passes(self, context: Context) -> list[StandInPass]:
+        unit = self._unit(context)
+        return [one for name in self.options.methods.split("+") for one in METHODS[name].passes(unit)]
+
+    def _drafts(self, site: FactorSite, context: Context) -> Iterator[Candidate]:
+        """Of every method that takes the layer, fitted to its weight alone; none told twice."""
+        told = []
+        for one in self._passes(context):
+            if site.nodes[0].op not in one.readers or one.why_not(site):
+                continue
+            for draft in one.propose(site, context):
+                if isinstance(draft, Candidate) and (draft.method, draft.options) not in told:
+                    told.append((draft.method, draft.options))
+                    yield replace(draft, options={**draft.options, _AS: one.text()})
+
+    def _weighed(self, site: FactorSite, context: Context) -> list[Candidate]:
+        """The candidates that can be worth choosing, with costs and losses, and without what `refine` makes anew."""
+        unit = self._unit(context)
+        problem = problem_of(site, context, sequential=False)
+        cheapest: dict[str, Candidate] = {}  # of each method and strength
+        for draft in self._drafts(site, context):
+            one = self._as_run(site, draft, context)
+            other = cheapest.get(one.options[_AS])
+            if _saves(one, unit) and (other is None or _ratio(one, unit) < _ratio(other, unit)):
+                cheapest[one.options[_AS]] = one
+        fits = []
+        for one in cheapest.values():
+            fit = self.fitted(site, one, problem, context) if one.error else one
+            fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
+        return [_light(self._with_change(one, fit, context)) for one, fit in _unbeaten(fits, unit)]
+
+    def _as_run(self, site: FactorSite, draft: Candidate, context: Context) -> Candidate:
+        """`draft` with the costs of what passes behind this one make of it."""
+        one = next(one for one in self._passes(context) if one.text() == draft.options[_AS])
+        if not isinstance(one, Prune):
+            return draft
+        when: Literal["faster", "always"] = (
+            "faster" if self._unit(context) == "ms" and not context.portable else "always"
+        )
+        found = sparse_form(site, one.project(site.weight), context, when)
+        if found is None:
+            return draft
+        return replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
+
+    def _with_change(self, one: Candidate, fit: Candidate, context: Context) -> Candidate:
+        if not one.error:
+            return replace(one, network_change=0.0)
+        assert context.layerwise is not None and fit.before is not None
+        try:
+            change = context.output_change.of(context.layerwise.replaced(fit.before))
+        except (ModelError, DataError) as error:
+            raise NotRunnable(str(error)) from error
+        return replace(one, network_change=change)
+
+
+_WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
+
+
+def _ratio(one: Candidate, unit: Unit) -> float:
+    """What it takes of the dense layer's cost; one where that is not known."""
+    if unit == "ms":
+        before, after = (one.timing.before_ms, one.timing.after_ms) if one.timing else (1.0, 1.0)
+    else:
+        before, after = (one.macs or (1, 1)) if unit == "macs" else one.size_bytes
+    return after / before if before else 1.0
+
+
+def _saves(one: Candidate, unit: Unit) -> bool:
+    return _ratio(one, unit) < 1
+
+
+def _unbeaten(fits: Sequence[tuple[Candidate, Candidate]], unit: Unit) -> list[tuple[Candidate, Candidate]]:
+    """Those (first) that no other both costs less than and is nearer to the layer's output, the dearest first."""
+    best, kept = float("inf"), []
+    for one, fit in sorted(fits, key=lambda pair: (_ratio(pair[0], unit), pair[0].output_error)):
+        error = one.output_error
+        if error is not None and isfinite(error) and error < best:
+            best = error
+            kept.append((one, fit))
+    return kept[::-1]
+
+
+def _light(one: Candidate) -> Candidate:
+    """Without its fragments, of which a network's worth for every strength would be kept, where `refine` makes them."""
+    return replace(one, before=None, after=None) if one.error else one
+
+
+def _costs(proposal: Proposal, unit: Unit) -> _Array:
+    """Of the dense layer, then of the candidates. Times of the dense layer, taken beside each of these, differ."""
+    ratios = [1.0, *(_ratio(one, unit) for one in proposal.candidates)]
+    if unit == "ms":
+        dense = float(np.median([one.timing.before_ms for one in proposal.candidates if one.timing]))
+    else:
+        dense = float(
+            max(one.macs[0] if unit == "macs" and one.macs else one.size_bytes[0] for one in proposal.candidates)
+        )
+    return dense * np.array(ratios)
+
+
+def _loss(one: Candidate, dial: Dial) -> float:
+    """Of second order, either way. What cannot be told, or makes outputs no numbers, is as bad as can be."""
+    found = one.network_change if dial.loss == "network" else (one.output_error or 0.0) ** 2
+    return min(found, _WORST) if found is not None and isfinite(found) else _WORST
+
+
+_WORST = 1e6
