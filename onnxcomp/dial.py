@@ -1,7 +1,7 @@
 """How far passes that choose under a budget may go: as far as the bound on accuracy allows, found by bisection."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
 
@@ -25,9 +25,10 @@ class Dialled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """A run within the bound, how many steps it went, and what it does to the network's outputs."""
+    """A run within the bound, the dial that gave it, in steps too, and what it does to the network's outputs."""
 
     run: Run
+    dial: Dial
     steps: int
     change: float
 
@@ -51,20 +52,21 @@ def farthest(
     """
 
     def tried(steps: int, loss: Loss) -> _Held | None:
-        run = attempt(partial(choose, dial=Dial(steps / STEPS, loss)))
+        dial = Dial(steps / STEPS, loss)
+        run = attempt(partial(choose, dial=dial))
         if not approximations(run):
-            return _Held(run, steps, 0.0)
-        return _Held(run, steps, change(run.model)) if missed(run) is None else None
+            return _Held(run, dial, steps, 0.0)
+        return _Held(run, dial, steps, change(run.model)) if missed(run) is None else None
 
     best = tried(STEPS, "network") or _bisected(tried, progress)
     if best is not None and not approximations(best.run):
         return Bounded(best.run)  # there is nothing to choose from
     if best is None:
-        return within_bound(attempt, partial(choose, dial=Dial(0.0)), missed, name, progress)
+        nothing = Dial(0.0)
+        return replace(within_bound(attempt, partial(choose, dial=nothing), missed, name, progress), dial=nothing)
     best = _climbed(tried, best)
-    if best.steps == STEPS:
-        return Bounded(best.run)
-    return Bounded(best.run, (f"{best.steps} of {STEPS} parts of what could be saved were, to stay within {name}",))
+    less = f"{best.dial.share:.0%} of what could be saved, or was asked for, was: more would not stay within {name}"
+    return Bounded(best.run, () if best.dial.share == 1 else (less,), best.dial)
 
 
 def _bisected(tried: _Try, progress: Progress) -> _Held | None:

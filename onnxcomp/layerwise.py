@@ -88,6 +88,7 @@ class Layerwise:
         self._threads = threads
         self._seed = seed
         self._ahead: Iterator[tuple[str, Moments]] = iter(())
+        self._alone: dict[str, LayerProblem] = {}
 
     @cached_property
     def _current(self) -> Model:
@@ -99,9 +100,9 @@ class Layerwise:
         Layers are Conv, Gemm and MatMul.
         Raises ModelError and DataError as `layer_moments` does.
         """
-        weight, bias = _numbers(self._original, output)
         if not sequential:
-            return _alone(weight, bias, self._moments_alone(output))
+            return self._problem_alone(output)
+        weight, bias = _numbers(self._original, output)
         ((_, found),) = layer_moments(
             self._current,
             [output],
@@ -123,6 +124,13 @@ class Layerwise:
     def settle(self, replaced: Fragment) -> None:
         """From now on the network has `replaced` where it gave the same outputs; what it reads is still there."""
         _replace(self._current, replaced)
+
+    def _problem_alone(self, output: str) -> LayerProblem:
+        """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
+        if output not in self._alone:
+            weight, bias = _numbers(self._original, output)
+            self._alone = {output: _alone(weight, bias, self._moments_alone(output))}
+        return self._alone[output]
 
     def _moments_alone(self, output: str) -> Moments:
         """Of the inputs of a layer of the original network. Those of many layers are gathered in one run over the data.

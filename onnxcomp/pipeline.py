@@ -194,15 +194,15 @@ def _runs(
     tell: Progress,
 ) -> list[Bounded]:
     """Different answers of the passes, each within the bound on accuracy, to be tried on the whole network."""
-    runs: list[Bounded] = []
-    for choose in (fastest, unhurried):
-        if change:
-            runs.append(farthest(attempt, choose, missed, change, settings.bound, tell))
-        else:
-            runs.append(within_bound(attempt, choose, missed, settings.bound, tell))
-        if not any(a.candidate.timing for p in runs[-1].run.passes for a in p.applied):
-            break  # nothing was chosen by its time: the answers to come are this one
-    return runs
+    first = (
+        farthest(attempt, fastest, missed, change, settings.bound, tell)
+        if change
+        else within_bound(attempt, fastest, missed, settings.bound, tell)
+    )
+    if not any(a.candidate.timing for p in first.run.passes for a in p.applied):
+        return [first]  # nothing was chosen by its time: the other answer is this one
+    other = partial(unhurried, dial=first.dial)
+    return [first, within_bound(attempt, other, missed, settings.bound, tell)]
 
 
 def _missed(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> str | None:

@@ -67,7 +67,7 @@ METHODS = MappingProxyType(
     {
         "prune": Method(
             Prune,
-            tuple({"sparsity": sparsity} for sparsity in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),
+            tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)),
             (
                 *({"sparsity": sparsity, "pattern": "n:16"} for sparsity in (0.5, 0.75)),
                 *({"sparsity": sparsity, "pattern": "4x1"} for sparsity in (0.5, 0.7)),
