@@ -65,7 +65,7 @@ def farthest(
         nothing = Dial(0.0)
         return replace(within_bound(attempt, partial(choose, dial=nothing), missed, name, progress), dial=nothing)
     best = _climbed(tried, best)
-    less = f"{best.dial.share:.0%} of what could be saved, or was asked for, was: more would not stay within {name}"
+    less = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for: not within {name} beyond"
     return Bounded(best.run, () if best.dial.share == 1 else (less,), best.dial)
 
 

@@ -134,7 +134,7 @@ Chooser = Callable[[Pass, Context, Sequence[Proposal]], Picks]
 class Dial:
     """How far a pass that chooses under a budget goes, and by which loss it counts."""
 
-    share: float = 1.0  # of what it is asked to save, 0 to 1
+    share: float = 1.0  # of the way to what it is asked to save, 0 to 1
     loss: Literal["network", "layer"] = "network"  # the change of the network's output, or of the layer's
 
 

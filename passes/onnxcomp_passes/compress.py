@@ -67,7 +67,7 @@ METHODS = MappingProxyType(
     {
         "prune": Method(
             Prune,
-            tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)),
+            tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)),
             (
                 *({"sparsity": sparsity, "pattern": "n:16"} for sparsity in (0.5, 0.75)),
                 *({"sparsity": sparsity, "pattern": "4x1"} for sparsity in (0.5, 0.7)),
@@ -129,13 +129,17 @@ class Compress(StandInPass, BudgetPass):
         return one.fitted(site, candidate, problem, context)
 
     def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
-        """What loses least, by the dial's loss, of all that saves the dial's share of what can be or is to be saved."""
+        """What loses least, by the dial's loss, of all that costs little enough.
+
+        From what the dense layers cost, down to the least that they can or to what is asked for, every step of the dial
+        is the same ratio: as much speed gained.
+        """
         unit = self._unit(context)
         costs = [_costs(proposal, unit) for proposal in proposals]
         losses = [np.array([0.0, *(_loss(one, dial) for one in proposal.candidates)]) for proposal in proposals]
-        dense, least = (float(sum(pick(cost) for cost in costs)) for pick in (lambda cost: cost[0], np.min))
-        aim = max(least, self._aim(context, dense))
-        chosen = allocate(costs, losses, dense - dial.share * (dense - aim))
+        dense, least = (float(sum(costs)) for costs in ([cost[0] for cost in costs], [cost.min() for cost in costs]))
+        aim = max(least, self._aim(context, dense), _LEAST * dense)
+        chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0)
         return [
             proposal.candidates[index - 1]
             if index
@@ -261,3 +265,4 @@ def _loss(one: Candidate, dial: Dial) -> float:
 
 
 _WORST = 1e6
+_LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
