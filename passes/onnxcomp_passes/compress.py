@@ -19,13 +19,11 @@ Applies where prune, penni and kronecker do, and needs data. Passes behind it ma
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
@@ -36,48 +34,16 @@ from onnxcomp.layerwise import LayerProblem
 from onnxcomp.numerics.allocation import allocate
 from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Proposal, Site
 from onnxcomp_passes.factor_sites import FactorSite
-from onnxcomp_passes.kronecker import Kronecker
 from onnxcomp_passes.layers import LAYERS
-from onnxcomp_passes.penni import Penni
 from onnxcomp_passes.prune import Prune
 from onnxcomp_passes.sparse_form import sparse_form
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, problem_of, why_not_here
+from onnxcomp_passes.strengths import METHODS
+from onnxcomp_passes.worth import Unit, costs_of, loss_of, ratio, unbeaten
 
-Unit = Literal["ms", "bytes", "macs"]
-_Array = NDArray[np.float64]
+_WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
+_LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
 _AS = "as"  # the option that tells which method, at which strength, a candidate is of
-
-
-@dataclass(frozen=True)
-class Method:
-    """A pass at several strengths: its options at each. `patterned` are those that save time alone."""
-
-    kind: type[StandInPass]
-    strengths: tuple[Mapping[str, Any], ...]
-    patterned: tuple[Mapping[str, Any], ...] = ()
-
-    def passes(self, unit: Unit) -> Iterator[StandInPass]:
-        """Of every strength that can save some of `unit`."""
-        timed = {"when": "faster" if unit == "ms" else "always"} if "when" in self.kind.Options.model_fields else {}
-        for options in (*self.strengths, *(self.patterned if unit == "ms" else ())):
-            yield self.kind(self.kind.Options(**options, **timed))
-
-
-METHODS = MappingProxyType(
-    {
-        "prune": Method(
-            Prune,
-            tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)),
-            (
-                *({"sparsity": sparsity, "pattern": "n:16"} for sparsity in (0.5, 0.75)),
-                *({"sparsity": sparsity, "pattern": "4x1"} for sparsity in (0.5, 0.7)),
-                *({"sparsity": sparsity, "pattern": "16x1"} for sparsity in (0.5, 0.7)),
-            ),
-        ),
-        "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
-        "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
-    }
-)
 
 
 class CompressOptions(StandInOptions):
@@ -135,8 +101,8 @@ class Compress(StandInPass, BudgetPass):
         is the same ratio: as much speed gained.
         """
         unit = self._unit(context)
-        costs = [_costs(proposal, unit) for proposal in proposals]
-        losses = [np.array([0.0, *(_loss(one, dial) for one in proposal.candidates)]) for proposal in proposals]
+        costs = [costs_of(proposal, unit) for proposal in proposals]
+        losses = [np.array([0.0, *(loss_of(one, dial) for one in proposal.candidates)]) for proposal in proposals]
         dense, least = (float(sum(costs)) for costs in ([cost[0] for cost in costs], [cost.min() for cost in costs]))
         aim = max(least, self._aim(context, dense), _LEAST * dense)
         chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0)
@@ -182,28 +148,33 @@ class Compress(StandInPass, BudgetPass):
         for draft in self._drafts(site, context):
             one = self._as_run(site, draft, context)
             other = cheapest.get(one.options[_AS])
-            if _saves(one, unit) and (other is None or _ratio(one, unit) < _ratio(other, unit)):
+            if ratio(one, unit) < (1.0 if other is None else ratio(other, unit)):
                 cheapest[one.options[_AS]] = one
         fits = []
         for one in cheapest.values():
             fit = self.fitted(site, one, problem, context) if one.error else one
             fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
-        return [_light(self._with_change(one, fit, context)) for one, fit in _unbeaten(fits, unit)]
+        return [self._with_change(one, fit, context) for one, fit in unbeaten(fits, unit)]
 
     def _as_run(self, site: FactorSite, draft: Candidate, context: Context) -> Candidate:
         """`draft` with the costs of what passes behind this one make of it."""
         one = next(one for one in self._passes(context) if one.text() == draft.options[_AS])
         if not isinstance(one, Prune):
             return draft
+        found = self._sparse_form(one, site, context)
+        return replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs) if found else draft
+
+    def _sparse_form(self, one: Prune, site: FactorSite, context: Context) -> Candidate | None:
+        """What becomes of the layer with the zeros of `one`. Networks repeat their layers: those alike are timed once."""
         when: Literal["faster", "always"] = (
             "faster" if self._unit(context) == "ms" and not context.portable else "always"
         )
-        found = sparse_form(site, one.project(site.weight), context, when)
-        if found is None:
-            return draft
-        return replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
+        shapes = [context.shapes.get(tensor.name) for node in site.fused for tensor in node.inputs]
+        alike = f"{one.text()} {when} {[node.op for node in site.fused]} {site.walk} {shapes}"
+        return context.once(alike, lambda: sparse_form(site, one.project(site.weight), context, when))
 
     def _with_change(self, one: Candidate, fit: Candidate, context: Context) -> Candidate:
+        """With what it does to the network; without fragments, which of every strength would be a network's worth."""
         if not one.error:
             return replace(one, network_change=0.0)
         assert context.layerwise is not None and fit.before is not None
@@ -211,58 +182,4 @@ class Compress(StandInPass, BudgetPass):
             change = context.output_change.of(context.layerwise.replaced(fit.before))
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
-        return replace(one, network_change=change)
-
-
-_WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
-
-
-def _ratio(one: Candidate, unit: Unit) -> float:
-    """What it takes of the dense layer's cost; one where that is not known."""
-    if unit == "ms":
-        before, after = (one.timing.before_ms, one.timing.after_ms) if one.timing else (1.0, 1.0)
-    else:
-        before, after = (one.macs or (1, 1)) if unit == "macs" else one.size_bytes
-    return after / before if before else 1.0
-
-
-def _saves(one: Candidate, unit: Unit) -> bool:
-    return _ratio(one, unit) < 1
-
-
-def _unbeaten(fits: Sequence[tuple[Candidate, Candidate]], unit: Unit) -> list[tuple[Candidate, Candidate]]:
-    """Those (first) that no other both costs less than and is nearer to the layer's output, the dearest first."""
-    best, kept = float("inf"), []
-    for one, fit in sorted(fits, key=lambda pair: (_ratio(pair[0], unit), pair[0].output_error)):
-        error = one.output_error
-        if error is not None and isfinite(error) and error < best:
-            best = error
-            kept.append((one, fit))
-    return kept[::-1]
-
-
-def _light(one: Candidate) -> Candidate:
-    """Without its fragments, of which a network's worth for every strength would be kept, where `refine` makes them."""
-    return replace(one, before=None, after=None) if one.error else one
-
-
-def _costs(proposal: Proposal, unit: Unit) -> _Array:
-    """Of the dense layer, then of the candidates. Times of the dense layer, taken beside each of these, differ."""
-    ratios = [1.0, *(_ratio(one, unit) for one in proposal.candidates)]
-    if unit == "ms":
-        dense = float(np.median([one.timing.before_ms for one in proposal.candidates if one.timing]))
-    else:
-        dense = float(
-            max(one.macs[0] if unit == "macs" and one.macs else one.size_bytes[0] for one in proposal.candidates)
-        )
-    return dense * np.array(ratios)
-
-
-def _loss(one: Candidate, dial: Dial) -> float:
-    """Of second order, either way. What cannot be told, or makes outputs no numbers, is as bad as can be."""
-    found = one.network_change if dial.loss == "network" else (one.output_error or 0.0) ** 2
-    return min(found, _WORST) if found is not None and isfinite(found) else _WORST
-
-
-_WORST = 1e6
-_LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
+        return replace(one, network_change=change, before=None, after=None)

@@ -13,7 +13,8 @@ from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Dial, Proposal, Site
 from onnxcomp.pass_manager import PassManager, Run
-from onnxcomp_passes.compress import METHODS, Compress, CompressOptions
+from onnxcomp_passes.compress import Compress, CompressOptions
+from onnxcomp_passes.strengths import METHODS
 from tests.passes.factors import dense, image, product, shared_basis
 from tests.passes.graphs import assert_equal, model_of
 
