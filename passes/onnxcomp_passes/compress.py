@@ -165,7 +165,7 @@ class Compress(StandInPass, BudgetPass):
         return replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs) if found else draft
 
     def _sparse_form(self, one: Prune, site: FactorSite, context: Context) -> Candidate | None:
-        """What becomes of the layer with the zeros of `one`. Networks repeat their layers: those alike are timed once."""
+        """What becomes of the layer with the zeros of `one`; timed once for layers alike, which networks repeat."""
         when: Literal["faster", "always"] = (
             "faster" if self._unit(context) == "ms" and not context.portable else "always"
         )

@@ -33,8 +33,8 @@ METHODS = MappingProxyType(
             Prune,
             tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)),
             (
-                *({"sparsity": sparsity, "pattern": "n:16"} for sparsity in (0.5, 0.75)),
-                *({"sparsity": sparsity, "pattern": "4x1"} for sparsity in (0.5, 0.7)),
+                {"sparsity": 0.75, "pattern": "n:16"},
+                {"sparsity": 0.6, "pattern": "4x1"},
                 *({"sparsity": sparsity, "pattern": "16x1"} for sparsity in (0.5, 0.7)),
             ),
         ),
