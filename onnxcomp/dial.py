@@ -59,12 +59,11 @@ def farthest(
         return _Held(run, dial, steps, change(run.model)) if missed(run) is None else None
 
     best = tried(STEPS, "network") or _bisected(tried, progress)
-    if best is not None and not approximations(best.run):
-        return Bounded(best.run)  # there is nothing to choose from
     if best is None:
         nothing = Dial(0.0)
         return replace(within_bound(attempt, partial(choose, dial=nothing), missed, name, progress), dial=nothing)
-    best = _climbed(tried, best)
+    if approximations(best.run):  # else there was nothing to choose from, by whichever loss
+        best = _climbed(tried, best)
     less = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for: not within {name} beyond"
     return Bounded(best.run, () if best.dial.share == 1 else (less,), best.dial)
 

@@ -83,7 +83,7 @@ class Compress(StandInPass, BudgetPass):
         elif not context.measuring:
             yield from self._drafts(site, context)
         else:
-            key = f"{self.text()} {self._unit(context)} {context.digest} {site.key}"
+            key = f"{self.text()} {self._unit(context)} {_digest(context)} {site.key}"
             found = context.once(key, lambda: self._weighed(site, context))
             yield from found
             if not found:
@@ -183,3 +183,11 @@ class Compress(StandInPass, BudgetPass):
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
         return replace(one, network_change=change, before=None, after=None)
+
+
+def _digest(context: Context) -> str:
+    """Of the network. Raises NotRunnable where it is too large for ONNX Runtime to be given."""
+    try:
+        return context.digest
+    except ModelError as error:
+        raise NotRunnable(str(error)) from error

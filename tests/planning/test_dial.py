@@ -69,6 +69,18 @@ def test_nothing_where_no_step_holds() -> None:
     assert dial.share == 0
 
 
+def test_steps_that_save_nothing_yet_are_no_end() -> None:
+    """Of few layers: the first steps are less than any candidate saves, and those beyond miss the bound."""
+    network = Network(network=0, layer=0)
+
+    def coarse(choose: Chooser) -> Run:
+        run = network.attempt(choose)
+        return run if network.dials[-1].share > 0.5 else Run(MODEL, ())
+
+    found = farthest(coarse, network.choose, network.missed, network.change, "--bound 1", lambda *_: None)
+    assert found.dial == Dial(0.5) and not found.run.changed and "not within --bound 1 beyond" in found.notes[0]
+
+
 def test_one_attempt_where_there_is_nothing_to_choose_from() -> None:
     network = Network(network=0, layer=0)
 
