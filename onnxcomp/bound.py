@@ -1,10 +1,10 @@
 """How much of what was asked for the accuracy bound allows: as few approximations are left out as will do."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onnxcomp.context import Context
-from onnxcomp.pass_api import Candidate, Chooser, Declined, Proposal
+from onnxcomp.pass_api import Candidate, Chooser, Declined, Dial, Pass, Proposal
 from onnxcomp.pass_manager import Applied, Progress, Run
 
 Attempt = Callable[[Chooser], Run]
@@ -13,10 +13,11 @@ Attempt = Callable[[Chooser], Run]
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """A run within the bound, and what was left out for it."""
+    """A run within the bound, what was left out for it, and how far passes with a budget went."""
 
     run: Run
     notes: tuple[str, ...] = ()
+    dial: Dial = field(default_factory=Dial)
 
 
 def within_bound(
@@ -64,7 +65,7 @@ def _harm(applied: Applied) -> float:
 def without(choose: Chooser, keys: set[str], name: str) -> Chooser:
     """`choose`, but what would change weights at the sites of `keys` is declined."""
 
-    def chosen(one: str, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+    def chosen(one: Pass, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
         allowed = [
             replace(p, candidates=[c for c in p.candidates if not c.error]) if p.site.key in keys else p
             for p in proposals

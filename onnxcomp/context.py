@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from onnxcomp.layerwise import Layerwise
 from onnxcomp.model import Model
 from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
+from onnxcomp.sensitivity import OutputChange
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class Context:
     findings: dict[str, Any] = field(default_factory=dict)  # of searches, by what was searched, shared likewise
     reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
     portable: bool = False  # standard operators only
+    goal: Literal["latency", "size"] = "latency"  # what is to become less
     data: Data | None = None  # the user's, to fit what approximates; None: there is none
     layerwise: Layerwise | None = None  # of the pass that runs, where there is data
 
@@ -66,6 +68,7 @@ class Context:
         measuring: bool = True,
         *,
         portable: bool = False,
+        goal: Literal["latency", "size"] = "latency",
         fitting: bool = False,
     ) -> "Context":
         """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept.
@@ -74,12 +77,33 @@ class Context:
         """
         shapes = {name: array.shape for name, array in data.one().items()}
         profile = kept_profile(threads)
-        return cls(model, shapes, threads, seed, measuring, profile, portable=portable, data=data if fitting else None)
+        return cls(
+            model,
+            shapes,
+            threads,
+            seed,
+            measuring,
+            profile,
+            portable=portable,
+            goal=goal,
+            data=data if fitting else None,
+        )
 
     def on(self, model: Model) -> "Context":
         """The same surroundings for `model`, as it is before a pass."""
         layerwise = None if self.data is None else Layerwise(model, self.data, self.threads, self.seed)
         return replace(self, model=model, layerwise=layerwise)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the model: equal content, equal digest."""
+        return hashlib.sha256(self.model.to_proto().SerializeToString(deterministic=True)).hexdigest()
+
+    @cached_property
+    def output_change(self) -> OutputChange:
+        """What changes of the model do to its outputs. Only where there is data."""
+        assert self.data is not None, "asked for where there is data"
+        return OutputChange(self.model, self.data, self.threads)
 
     @property
     def batch(self) -> int:

@@ -42,11 +42,12 @@ class Inspection:
 def inspect_model(model: Model, context: Context, path: Path) -> Inspection:
     """Inspect `model`. Nothing is measured and nothing changed: each pass is only asked where it could act.
 
-    A pass with options that must be given is not asked: it depends on them. PassError names a pass that fails.
+    A pass that needs data, or options that must be given, is not asked: it depends on them. PassError names a pass
+    that fails.
     """
     methods: dict[str, tuple[str, ...]] = {}
     for name, kind in installed().items():
-        if any(option.is_required() for option in kind.Options.model_fields.values()):
+        if kind.needs_data or any(option.is_required() for option in kind.Options.model_fields.values()):
             continue
         for key in _keys(kind(), model.clone()):
             methods[key] = (*methods.get(key, ()), name)

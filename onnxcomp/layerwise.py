@@ -12,22 +12,24 @@ layer is to give y + s - s', which mends what the layers under the shortcut left
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data
+from onnxcomp.calibration.first import First
 from onnxcomp.calibration.moments import Moments, layer_moments
 from onnxcomp.convolution import Convolution, is_standard
-from onnxcomp.errors import ModelError
+from onnxcomp.errors import DataError, ModelError
 from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.linear import Linear
 from onnxcomp.model import Model
-from onnxcomp.numerics.moments import Array, damped, energy, restoring_scale, rows, target
+from onnxcomp.numerics.admm import Spectrum
+from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
@@ -54,7 +56,7 @@ class LayerProblem:
         lost, whole = energy(self.weight - weight, self.moment), float(np.square(self.output_std).sum())
         return math.sqrt(lost / whole) if whole else math.inf if lost else 0.0
 
-    @property
+    @cached_property
     def damped(self) -> Array:
         """H + lambda I: the norm in which W* is the optimum of the ridge problem that it solves.
 
@@ -62,6 +64,11 @@ class LayerProblem:
         squares would blow it up.
         """
         return damped(self.moment, DAMPING)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Of `damped`, scaled: one serves every pattern of zeros that the layer is tried with."""
+        return Spectrum.of(self.damped)
 
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
@@ -77,9 +84,11 @@ class Layerwise:
 
     def __init__(self, original: Model, data: Data, threads: int | None = None, seed: int = 0) -> None:
         self._original = original
-        self._data = _First(data)
+        self._data = First(data, SAMPLES)
         self._threads = threads
         self._seed = seed
+        self._ahead: Iterator[tuple[str, Moments]] = iter(())
+        self._alone: dict[str, LayerProblem] = {}
 
     @cached_property
     def _current(self) -> Model:
@@ -91,35 +100,88 @@ class Layerwise:
         Layers are Conv, Gemm and MatMul.
         Raises ModelError and DataError as `layer_moments` does.
         """
+        if not sequential:
+            return self._problem_alone(output)
         weight, bias = _numbers(self._original, output)
         ((_, found),) = layer_moments(
-            self._current if sequential else self._original,
+            self._current,
             [output],
             self._data,
             reference=self._original,
-            shortcuts=_shortcut(self._original, output) if sequential else {},
+            shortcuts=_shortcut(self._original, output),
             batch=_BATCH,
             seed=self._seed,
             threads=self._threads,
         )
         return _problem(weight, bias, found)
 
+    def replaced(self, by: Fragment) -> Model:
+        """The original network with `by`, and nothing else, where it gave the same outputs."""
+        model = self._original.clone()
+        _replace(model, by)
+        return model
+
     def settle(self, replaced: Fragment) -> None:
         """From now on the network has `replaced` where it gave the same outputs; what it reads is still there."""
-        tensors = self._current.graph.tensors()
-        outputs = [name for proto in replaced.nodes for name in proto.output if name in tensors]
-        taken = {*tensors, *replaced.constants}
-        names = {name: unique(name, taken) for name in replaced.constants}
-        splice(self._current, [tensors[name].inputs[0] for name in outputs], renamed(replaced, names))
+        _replace(self._current, replaced)
+
+    def _problem_alone(self, output: str) -> LayerProblem:
+        """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
+        if output not in self._alone:
+            weight, bias = _numbers(self._original, output)
+            self._alone = {output: _alone(weight, bias, self._moments_alone(output))}
+        return self._alone[output]
+
+    def _moments_alone(self, output: str) -> Moments:
+        """Of the inputs of a layer of the original network. Those of many layers are gathered in one run over the data.
+
+        It runs ahead as long as layers are asked for in the order of the graph.
+        """
+        for name, found in self._ahead:
+            if name == output:
+                return found
+        behind = _layers_from(self._original, output)
+        self._ahead = self._gathered(behind)
+        try:
+            return next(found for _, found in self._ahead)
+        except (ModelError, DataError):  # of a layer behind, perhaps
+            if len(behind) == 1:
+                raise
+            return next(found for _, found in self._gathered(behind[:1]))
+
+    def _gathered(self, outputs: Sequence[str]) -> Iterator[tuple[str, Moments]]:
+        return layer_moments(self._original, outputs, self._data, batch=_BATCH, seed=self._seed, threads=self._threads)
+
+
+def _replace(model: Model, by: Fragment) -> None:
+    """Put `by` where `model` gives the same outputs; what else stood there is still read."""
+    tensors = model.graph.tensors()
+    outputs = [name for proto in by.nodes for name in proto.output if name in tensors]
+    taken = {*tensors, *by.constants}
+    names = {name: unique(name, taken) for name in by.constants}
+    splice(model, [tensors[name].inputs[0] for name in outputs], renamed(by, names))
+
+
+def _layers_from(model: Model, output: str) -> list[str]:
+    """`output`, a layer's, and those of the layers behind it whose weights are as well known."""
+    nodes = [node for node in model.graph.nodes if is_standard(node, "Conv", "Gemm", "MatMul")]
+    names = [node.outputs[0].name for node in nodes]
+    start = names.index(output)
+    behind = zip(nodes[start + 1 :], names[start + 1 :], strict=True)
+    return [output, *(name for node, name in behind if not isinstance(_read(model, node), str))]
 
 
 def _numbers(model: Model, output: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """W (C_out, C_in / group, k...) or (N, K), and b (C_out), of the layer that gives `output`."""
-    node = model.graph.tensors()[output].inputs[0]
-    layer = Convolution.read(model, node) if is_standard(node, "Conv") else Linear.read(model, node)
+    layer = _read(model, model.graph.tensors()[output].inputs[0])
     if isinstance(layer, str):
         raise ModelError(f"'{output}': {layer}")
     return layer.weight, layer.bias_or_zeros
+
+
+def _read(model: Model, node: gs.Node) -> Convolution | Linear | str:
+    """The layer, or why its numbers are not known."""
+    return Convolution.read(model, node) if is_standard(node, "Conv") else Linear.read(model, node)
 
 
 def _shortcut(model: Model, output: str) -> dict[str, str]:
@@ -135,39 +197,51 @@ def _shortcut(model: Model, output: str) -> dict[str, str]:
 def _problem(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Moments) -> LayerProblem:
     assert found.cross is not None and found.output_mean is not None and found.output_std is not None, "has a reference"
     mean = found.mean[..., None]
-    moment = found.moment - mean @ mean.swapaxes(1, 2)
+    moment = _about_mean(found)
     cross = found.cross - found.output_mean.reshape(*found.cross.shape[:-1], 1) @ mean.swapaxes(1, 2)
     for group, whole in enumerate(found.moment):
         if _is_rounding(moment[group], whole):  # x' does not vary: all directions count alike, W is as good as any
-            moment[group] = np.eye(len(whole)) * np.trace(whole) / len(whole)
+            moment[group] = _identity_of(whole)
             cross[group] = rows(weight, found.moment)[group] @ moment[group]
     best = target(cross, moment, weight, DAMPING).reshape(weight.shape)
-    single = len(moment) == 1
     return LayerProblem(
         best,
-        moment[0] if single else moment,
+        moment[0] if len(moment) == 1 else moment,
         found.mean,
         found.output_mean + bias.astype(np.float64),
         found.output_std,
     )
 
 
+def _alone(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Moments) -> LayerProblem:
+    """The problem where x' is x: then W* is W, and what y is follows from the moments of x."""
+    moment = _about_mean(found)
+    for group, whole in enumerate(found.moment):
+        if _is_rounding(moment[group], whole):
+            moment[group] = _identity_of(whole)
+    means, _ = output_statistics(weight, found.moment, found.mean)
+    _, deviations = output_statistics(weight, moment, np.zeros_like(found.mean))
+    return LayerProblem(
+        weight.astype(np.float64),
+        moment[0] if len(moment) == 1 else moment,
+        found.mean,
+        means + bias.astype(np.float64),
+        deviations,
+    )
+
+
+def _about_mean(found: Moments) -> Array:
+    """The moment (group, Q, Q) of x' - E[x']."""
+    mean = found.mean[..., None]
+    return found.moment - mean @ mean.swapaxes(1, 2)
+
+
+def _identity_of(whole: Array) -> Array:
+    """A moment (Q, Q) as large as `whole` in which all directions count alike."""
+    moment: Array = np.eye(len(whole)) * np.trace(whole) / len(whole)
+    return moment
+
+
 def _is_rounding(moment: Array, whole: Array) -> bool:
     """Whether a moment about the mean (Q, Q) is no more than what rounding leaves of the `whole` one."""
     return bool(np.trace(moment) <= len(whole) * np.finfo(np.float32).eps * np.trace(whole))
-
-
-class _First:
-    """The first samples of a `Data`."""
-
-    def __init__(self, data: Data) -> None:
-        self._data = data
-
-    def batches(self, batch: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
-        """Feeds until SAMPLES samples were given."""
-        given = 0
-        for feed in self._data.batches(batch):
-            if given >= SAMPLES:
-                return
-            yield feed
-            given += max((len(array) for array in feed.values() if array.ndim), default=1)

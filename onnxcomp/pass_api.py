@@ -7,7 +7,7 @@ how (`apply`). A refusal is a `Declined` with its reason, kept for the report; a
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 from pydantic import BaseModel, ConfigDict
@@ -60,6 +60,7 @@ class Candidate:
     timing: Timing | None = None  # None: cannot be slower by construction
     error: float = 0.0  # relative L2 of the weight against the original; 0 for an exact rewrite
     output_error: float | None = None  # the same of the layer's output on the data; None where nothing was fitted
+    network_change: float | None = None  # of the network's outputs, were this the only rewrite (sensitivity.py)
     size_bytes: tuple[int, int] = (0, 0)  # stored: before, after
     macs: tuple[int, int] | None = None  # multiply-adds: before, after
 
@@ -72,6 +73,7 @@ class Pass(ABC):
     Options: ClassVar[type[PassOptions]] = PassOptions
     portable: ClassVar[bool] = True  # False: gains nothing where only standard operators may be used
     min_opset: ClassVar[int] = 1  # what the pass emits needs; the manager raises the model's opset where it is older
+    needs_data: ClassVar[bool] = False  # True: does not run without
 
     def __init__(self, options: PassOptions | None = None) -> None:
         self.options = options if options is not None else self.Options()
@@ -121,5 +123,24 @@ class Proposal:
         return min(timings, key=lambda timing: timing.after_ms, default=None)
 
 
-Chooser = Callable[[str, Context, Sequence[Proposal]], Sequence[Candidate | Declined]]
-"""Given all proposals of a pass (by name): which candidate goes to each site, or why none does, in their order."""
+Picks = Sequence[Candidate | Declined]
+"""Which candidate goes to each site, or why none does, in the order of the proposals."""
+
+Chooser = Callable[[Pass, Context, Sequence[Proposal]], Picks]
+"""Picks from all proposals of a pass."""
+
+
+@dataclass(frozen=True)
+class Dial:
+    """How far a pass that chooses under a budget goes, and by which loss it counts."""
+
+    share: float = 1.0  # of the way to what it is asked to save, 0 to 1
+    loss: Literal["network", "layer"] = "network"  # the change of the network's output, or of the layer's
+
+
+class BudgetPass(Pass):
+    """A pass that proposes many candidates a site and chooses among those of all sites under one budget."""
+
+    @abstractmethod
+    def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
+        """What loses least of all that saves enough. Deterministic."""

@@ -13,10 +13,10 @@ from typing import Any
 from onnxcomp.calibration import open_data, random_data
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context, NotRunnable, Timing
-from onnxcomp.errors import ModelError, OnnxcompError, PassError
+from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Chooser, Declined, Pass, Proposal, Site
+from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Pass, Proposal, Site
 from onnxcomp.pipeline_text import build, parse_pipeline
 from onnxcomp.planner import fastest
 from onnxcomp.selection import Selection
@@ -79,6 +79,19 @@ class PassManager:
         return PassManager(tuple(p for p in self.passes if p.portable)) if portable else self
 
     @property
+    def budgeted(self) -> bool:
+        """Whether a pass chooses under a budget."""
+        return any(isinstance(one, BudgetPass) for one in self.passes)
+
+    def require_data(self, *, given: bool) -> None:
+        """UsageError where a pass needs inputs and none are given."""
+        needing = next((one.name for one in self.passes if one.needs_data), None)
+        if needing and not given:
+            raise UsageError(
+                f"--passes: {needing} needs --data, inputs on which it finds out what each layer can do without"
+            )
+
+    @property
     def text(self) -> str:
         """The pipeline as text that `parse` reads back."""
         return ",".join(p.text() for p in self.passes)
@@ -97,9 +110,11 @@ class PassManager:
         """Run every pass, checking the graph after each. `model` itself is left as it is.
 
         `on_failure` is given the model as it was before the failing pass and returns a hint for the message (where a
-        reproducer was written). Raises PassError naming the pass, the node and the passes that ran before.
+        reproducer was written). Raises PassError naming the pass, the node and the passes that ran before, and
+        UsageError where a pass needs data and there is none.
         """
         context = context or _context(model, data)
+        self.require_data(given=context.data is not None)
         selection = selection or Selection()
         selection.validate(model)
         results: list[PassResult] = []
@@ -143,7 +158,7 @@ def _run(
     context = context.on(model)
     proposals, refused = _proposals(one, sites, context, progress)
     timings = {p.site.key: p.timing for p in proposals if p.timing}
-    picks = choose(one.name, context, proposals)
+    picks = choose(one, context, proposals)
     proven, unproven = _proven(one, proposals, picks, context, progress)
     applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []

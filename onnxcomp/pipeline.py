@@ -15,6 +15,7 @@ from onnxcomp.calibration import Data, open_data, random_data
 from onnxcomp.context import Context
 from onnxcomp.cost.measure import bound
 from onnxcomp.cost.turns import take_turns
+from onnxcomp.dial import farthest
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
@@ -79,6 +80,7 @@ def optimize(
     tell = progress or (lambda *_: None)
     asked = PassManager.parse(plan.passes if plan else settings.pipeline)
     manager = asked.fit(portable=settings.portable)
+    manager.require_data(given=settings.data is not None)
     left_out = [
         f"{p.name} left out: --portable asks for standard operators only"
         for p in asked.passes
@@ -97,6 +99,7 @@ def optimize(
         settings.seed,
         measuring=plan is None,
         portable=settings.portable,
+        goal=plan.goal if plan else settings.goal,
         fitting=settings.data is not None,
     )
     if plan:
@@ -110,7 +113,9 @@ def optimize(
             if plan:
                 runs = [plan.repeated(attempt)]
             else:
-                runs = _runs(attempt, partial(_missed, source, folder / "trial.onnx", data, settings), settings, tell)
+                missed = partial(_missed, source, folder / "trial.onnx", data, settings)
+                change = context.output_change.of if manager.budgeted else None
+                runs = _runs(attempt, missed, change, settings, tell)
             best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
@@ -181,14 +186,23 @@ def _attempt(
     return attempt
 
 
-def _runs(attempt: Attempt, missed: Callable[[Run], str | None], settings: Settings, tell: Progress) -> list[Bounded]:
+def _runs(
+    attempt: Attempt,
+    missed: Callable[[Run], str | None],
+    change: Callable[[Model], float] | None,
+    settings: Settings,
+    tell: Progress,
+) -> list[Bounded]:
     """Different answers of the passes, each within the bound on accuracy, to be tried on the whole network."""
-    runs: list[Bounded] = []
-    for choose in (fastest, unhurried):
-        runs.append(within_bound(attempt, choose, missed, settings.bound, tell))
-        if not any(a.candidate.timing for p in runs[-1].run.passes for a in p.applied):
-            break  # nothing was chosen by its time: the answers to come are this one
-    return runs
+    first = (
+        farthest(attempt, fastest, missed, change, settings.bound, tell)
+        if change
+        else within_bound(attempt, fastest, missed, settings.bound, tell)
+    )
+    if not any(a.candidate.timing for p in first.run.passes for a in p.applied):
+        return [first]  # nothing was chosen by its time: the other answer is this one
+    other = partial(unhurried, dial=first.dial)
+    return [first, within_bound(attempt, other, missed, settings.bound, tell)]
 
 
 def _missed(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> str | None:
@@ -279,6 +293,7 @@ def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data
         input_sha256=_sha256(source),
         passes=manager.text,
         portable=settings.portable,
+        goal=settings.goal,
         seed=settings.seed,
         data=data.hash if settings.data is not None else None,
         fitted=settings.data is not None and bool(approximations(run)),

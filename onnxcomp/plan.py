@@ -10,7 +10,7 @@ from onnxcomp.bound import Attempt, Bounded
 from onnxcomp.calibration import Data
 from onnxcomp.context import Context
 from onnxcomp.errors import ModelError, UsageError
-from onnxcomp.pass_api import Candidate, Declined, Proposal
+from onnxcomp.pass_api import Candidate, Declined, Pass, Proposal
 from onnxcomp.pass_manager import Applied, Run
 
 
@@ -35,6 +35,7 @@ class Plan(BaseModel):
     input_sha256: str
     passes: str
     portable: bool
+    goal: Literal["latency", "size"] = "latency"
     seed: int
     data: str | None
     fitted: bool = False  # to the data: without the same the bytes are others
@@ -84,9 +85,9 @@ class Plan(BaseModel):
             if (choice.by, choice.node) not in done:
                 raise UsageError(f"--replay: the plan's {choice.by} of '{choice.node}' is not to be had in this model")
 
-    def choose(self, name: str, _context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+    def choose(self, one: Pass, _context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
         """The candidates that the plan names for the sites."""
-        return [self._choose(name, proposal) for proposal in proposals]
+        return [self._choose(one.name, proposal) for proposal in proposals]
 
     def _choose(self, name: str, proposal: Proposal) -> Candidate | Declined:
         for choice in self.choices:

@@ -13,13 +13,19 @@ from onnxcomp.borders import Choice, layouts_of, leaving
 from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import STANDARD_DOMAINS, is_standard
 from onnxcomp.cost.layout import Layouts, Role
-from onnxcomp.pass_api import Candidate, Declined, Proposal, Site
+from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Pass, Picks, Proposal, Site
 
+_WHOLE = Dial()
 WORTHWHILE = 0.95  # share of the dense time that a candidate must stay under: timings repeat to about 5 %
 
 
-def fastest(_name: str, context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
-    """What makes the network fastest by the measured times of its parts; what cannot be slower is always taken."""
+def fastest(one: Pass, context: Context, proposals: Sequence[Proposal], dial: Dial = _WHOLE) -> Picks:
+    """What makes the network fastest by the measured times of its parts; what cannot be slower is always taken.
+
+    Passes that choose under a budget do so themselves, as far as `dial` says.
+    """
+    if isinstance(one, BudgetPass):
+        return one.allocate(context, proposals, dial)
     picks = [_free(proposal) or _alone(proposal.site, proposal.candidates) for proposal in proposals]
     if all(_free(proposal) for proposal in proposals):
         return picks
@@ -34,8 +40,10 @@ def fastest(_name: str, context: Context, proposals: Sequence[Proposal]) -> list
     return picks
 
 
-def unhurried(_name: str, _context: Context, proposals: Sequence[Proposal]) -> list[Candidate | Declined]:
+def unhurried(one: Pass, context: Context, proposals: Sequence[Proposal], dial: Dial = _WHOLE) -> Picks:
     """Only what cannot be slower by construction: the answer left where no measured choice pays in the network."""
+    if isinstance(one, BudgetPass) and all(_free(proposal) for proposal in proposals):
+        return one.allocate(context, proposals, dial)
     return [
         _free(proposal)
         or Declined(proposal.site.name, f"{proposal.candidates[0].method} does not pay in the network as a whole")

@@ -50,6 +50,8 @@ ZEROS = {
     "layers": "solver=admm,sequential=false},sparse-conv{when=always}",
     "network": "solver=admm},sparse-conv{when=always}",
 }
+ALLOCATED = {"network": "methods=prune},sparse-conv{when=always}"}
+FITS = {"prune": ZEROS, "compress": ALLOCATED}
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ _PRUNE = (
     "prune{sparsity=0.5,pattern=16x1",
     "prune{sparsity=0.75,pattern=n:16",
 )
+_COMPRESS = tuple(f"compress{{macs={share}" for share in (0.333, 0.25))
 SUBJECTS = (
-    Subject("resnet20_cifar10_folded", (*_PENNI, *_KRONECKER, *_PRUNE)),
+    Subject("resnet20_cifar10_folded", (*_PENNI, *_KRONECKER, *_PRUNE, *_COMPRESS)),
     Subject("resnet32_cifar10", (_PENNI[0], _PENNI[3], *_KRONECKER[:2])),
     Subject("squeezenet1_1_imagenet", ("penni{d=7", "penni{d=5", _KRONECKER[0])),
 )
@@ -90,7 +93,7 @@ def _figure(subject: Subject, request: Request) -> Figure:
         data = Path(folder) / "data.npz"
         np.savez(data, **{session(model).get_inputs()[0].name: images.calibration})
         for method in subject.methods if not request.effort.quick else subject.methods[:1]:
-            for fit, rest in (ZEROS if method.startswith("prune") else FACTORS).items():
+            for fit, rest in FITS.get(method.partition("{")[0], FACTORS).items():
                 rows.append(_row(model, data, images, before, (method, fit, rest), request.threads[0]))
     notes = (f"dense: {images.words(before)}", WHAT)
     title = f"accuracy of {subject.name}, no training"

@@ -207,7 +207,7 @@ def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list
             notes.append("without --data stand-ins are near the weights, not the outputs, and cost more accuracy")
     elif settings.passes == "auto" and not settings.replay:
         notes.append(
-            "only structure that is in the weights already was used; prune, penni and kronecker can trade accuracy "
-            "for speed, within --min-agreement or --max-drop on --data"
+            "only structure that is in the weights already was used; compress, prune, penni and kronecker can trade "
+            "accuracy for speed, within --min-agreement or --max-drop on --data"
         )
     return notes

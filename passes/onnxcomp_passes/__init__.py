@@ -1,6 +1,7 @@
 """The built-in passes, in the order they are meant to run."""
 
 from onnxcomp_passes.codebook import Codebook
+from onnxcomp_passes.compress import Compress
 from onnxcomp_passes.drop_identity import DropIdentity
 from onnxcomp_passes.expand_lrn import ExpandLrn
 from onnxcomp_passes.fold_batchnorm import FoldBatchnorm
@@ -19,6 +20,7 @@ PASSES = (
     Kronecker,
     FoldBatchnorm,
     Prune,
+    Compress,
     Shrink,
     ExpandLrn,
     Penni,

@@ -41,13 +41,11 @@ from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
-from onnxcomp_passes.conv_sites import conv_site
-from onnxcomp_passes.factor_sites import FactorSite, factor_sites
+from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.factoring import FactoringOptions
-from onnxcomp_passes.linear_sites import linear_site
+from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, problem_of, why_not_here
 
-_READERS = {"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site}
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
 
@@ -73,11 +71,12 @@ class Kronecker(StandInPass):
     Options = KroneckerOptions
     min_opset = 10  # Slice with inputs
     options: KroneckerOptions
+    readers = LAYERS
 
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every Conv, Gemm and MatMul; without options, those whose weights are short sums of products."""
-        for site in factor_sites(graph, _READERS):
-            if isinstance(site, Declined) or self._lossy:
+        for site in super().match(graph):
+            if not isinstance(site, FactorSite) or self._lossy:
                 yield site
                 continue
             known = _exact(site.groups)

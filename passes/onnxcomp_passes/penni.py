@@ -33,16 +33,16 @@ from onnxcomp.factored.shared_basis import basis_first, coefficient_first, merge
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.model import Model
 from onnxcomp.numerics import als, shared_basis
 from onnxcomp.numerics.projections import zeros as zeros_of
 from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.basis_conv import fused
-from onnxcomp_passes.conv_sites import ConvSite, conv_site
-from onnxcomp_passes.factor_sites import FactorSite, factor_sites
+from onnxcomp_passes.conv_sites import ConvSite
+from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.factoring import FactoringOptions, Solver, basis_errors, few_bases
+from onnxcomp_passes.layers import CONVOLUTIONS
 from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, relative_error, why_not_here
 
 Form = Literal["auto", "basis", "coefficient", "fused", "merged"]
@@ -66,12 +66,12 @@ class Penni(StandInPass):
     Options = PenniOptions
     min_opset = MIN_OPSET
     options: PenniOptions
+    readers = CONVOLUTIONS
 
-    def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every Conv whose kernels share few enough bases."""
-        for site in factor_sites(graph, {"Conv": conv_site}):
-            bases = self._bases(site.convolution) if isinstance(site, ConvSite) else 0
-            yield Declined(site.name, bases) if isinstance(bases, str) and isinstance(site, ConvSite) else site
+    def why_not(self, site: FactorSite) -> str | None:
+        """Why the kernels do not share few enough bases, or None."""
+        bases = self._bases(site.convolution) if isinstance(site, ConvSite) else "it is no convolution"
+        return bases if isinstance(bases, str) else None
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The forms, timed against the dense Conv."""

@@ -28,18 +28,15 @@ from pydantic import Field
 from onnxcomp.context import Context
 from onnxcomp.formats.sparse_conv import WINDOW
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.model import Model
 from onnxcomp.numerics import projections
 from onnxcomp.numerics.admm import Projection
 from onnxcomp.numerics.pruning import prune
 from onnxcomp.pass_api import Candidate, Declined, Site
-from onnxcomp_passes.conv_sites import conv_site
-from onnxcomp_passes.factor_sites import FactorSite, factor_sites
-from onnxcomp_passes.linear_sites import linear_site
+from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, as_stored, candidate, reweighted, why_not_here
 
 Pattern = Literal["unstructured", "n:16", "4x1", "16x1", "4x4", "output-channels", "input-channels"]
-_READERS = MappingProxyType({"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site})
 _BLOCKS = MappingProxyType({"4x1": (4, 1), "16x1": (16, 1), "4x4": (4, 4)})  # output and input channels
 _SINGLE = MappingProxyType(
     {
@@ -67,17 +64,20 @@ class Prune(StandInPass):
     summary = "give layers weights with zeros, fitted to data, for the passes behind it"
     Options = PruneOptions
     options: PruneOptions
+    readers = LAYERS
 
-    def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every layer whose channels divide as the pattern needs it."""
-        for site in factor_sites(graph, _READERS):
-            reason = self._why_not(site) if isinstance(site, FactorSite) else None
-            yield Declined(site.name, reason) if reason and isinstance(site, FactorSite) else site
+    def why_not(self, site: FactorSite) -> str | None:
+        """Why the weight's channels do not divide as the pattern needs it, or None."""
+        outputs, inputs = _BLOCKS.get(self.options.pattern, (1, WINDOW if self.options.pattern == "n:16" else 1))
+        C_out, C_in = site.groups[0].shape[:2]
+        if C_out % outputs:
+            return f"{C_out} output channels of a group do not divide by {outputs}"
+        return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The largest weights that the pattern can keep."""
         assert isinstance(site, FactorSite)
-        weight = self._project(site.weight)
+        weight = self.project(site.weight)
         refusal = (
             why_not_here(site, context)
             or site.why_not_approximated(on_data=context.layerwise is not None)
@@ -93,9 +93,9 @@ class Prune(StandInPass):
     def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
         if self.options.solver == "admm":
-            weight = prune(problem.weight, problem.damped, self._project)
+            weight = prune(problem.weight, problem.damped, self.project, spectrum=problem.spectrum)
         else:
-            weight = self._project(site.weight).astype(np.float64)
+            weight = self.project(site.weight).astype(np.float64)
         if self.options.solver == "statistics":
             weight *= problem.scale(weight).reshape(-1, *(1,) * (weight.ndim - 1))
         weight = as_stored(weight)
@@ -108,21 +108,14 @@ class Prune(StandInPass):
         return max(1, round((1 - self.options.sparsity) * WINDOW))
 
     @property
-    def _project(self) -> Projection:
+    def project(self) -> Projection:
+        """From a weight to its largest numbers that the pattern can keep."""
         pattern, sparsity = self.options.pattern, self.options.sparsity
         if pattern in _BLOCKS:
             return projections.blocks(sparsity, *_BLOCKS[pattern])
         if pattern == "n:16":
             return projections.windows(self._kept)
         return _SINGLE[pattern](sparsity)
-
-    def _why_not(self, site: FactorSite) -> str | None:
-        """Why the weight's channels do not divide as the pattern needs it, or None."""
-        outputs, inputs = _BLOCKS.get(self.options.pattern, (1, WINDOW if self.options.pattern == "n:16" else 1))
-        C_out, C_in = site.groups[0].shape[:2]
-        if C_out % outputs:
-            return f"{C_out} output channels of a group do not divide by {outputs}"
-        return f"{C_in} input channels of a group do not divide by {inputs}" if C_in % inputs else None
 
 
 def _why_nothing(before: NDArray[np.floating], after: NDArray[np.floating]) -> str | None:

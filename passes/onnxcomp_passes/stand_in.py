@@ -1,9 +1,9 @@
 """What stands in for a layer with another weight: its numbers fitted to data, its candidate, its place in the graph."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Pass, PassOptions, Site
-from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
+from onnxcomp_passes.factor_sites import FactorSite, Reader, factor_sites
 
 EXACT = 1e-6  # relative L2 error of a weight: what a few roundings to float32 come to
 
@@ -32,6 +32,17 @@ class StandInPass(Pass):
     """A pass that replaces a layer, or as many of the nodes fused into it as the candidate stands for."""
 
     options: StandInOptions
+    readers: ClassVar[Mapping[str, Reader]]  # of the layers it replaces, by their operator
+
+    def match(self, graph: Model) -> Iterable[Site | Declined]:
+        """Every layer that the pass can replace."""
+        for site in factor_sites(graph, self.readers):
+            reason = self.why_not(site) if isinstance(site, FactorSite) else None
+            yield Declined(site.name, reason) if reason and isinstance(site, FactorSite) else site
+
+    def why_not(self, site: FactorSite) -> str | None:
+        """Why the layer is none for the pass, as far as its weight alone tells, or None."""
+        return None
 
     def refine(self, site: Site, candidate: Candidate, context: Context) -> Candidate:
         """The candidate with its numbers fitted to the data, and the bias that keeps the outputs' means."""

@@ -32,18 +32,14 @@ from onnxcomp.formats.find_unified import find
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.unified import Unified
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.model import Model
 from onnxcomp.numerics.admm import ITERATIONS
 from onnxcomp.numerics.unification import MicroStructure, as_stored, in_float32, split, unify
 from onnxcomp.pass_api import Candidate, Declined, Site
-from onnxcomp_passes.conv_sites import conv_site
-from onnxcomp_passes.factor_sites import FactorSite, factor_sites
-from onnxcomp_passes.linear_sites import linear_site
+from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import Draft, StandInPass, candidate, reweighted, why_not_here
 from onnxcomp_passes.unified_layer import in_words, unified_layer
 from onnxcomp_passes.unify_options import UnifyOptions
-
-_READERS = {"Conv": conv_site, "Gemm": linear_site, "MatMul": linear_site}
 
 
 class Unify(StandInPass):
@@ -55,12 +51,7 @@ class Unify(StandInPass):
     portable = False
     min_opset = MIN_OPSET
     options: UnifyOptions
-
-    def match(self, graph: Model) -> Iterable[Site | Declined]:
-        """Every layer that has such blocks or can be given them."""
-        for site in factor_sites(graph, _READERS):
-            reason = self._why_not(site) if isinstance(site, FactorSite) else None
-            yield Declined(site.name, reason) if reason and isinstance(site, FactorSite) else site
+    readers = LAYERS
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """The operator, timed against the dense layer."""
@@ -88,7 +79,8 @@ class Unify(StandInPass):
         draft = self._draft(site, context, weight, stored, problem.bias(weight))
         return candidate(self.name, site, replace(draft, options=candidate_.options), context, problem=problem)
 
-    def _why_not(self, site: FactorSite) -> str | None:
+    def why_not(self, site: FactorSite) -> str | None:
+        """Why it has no such blocks, or can not be given them, or None."""
         structure = self.options.structure
         if structure is not None:
             return structure.block.refusal(site.weight.shape, len(site.groups))

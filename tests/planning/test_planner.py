@@ -16,6 +16,7 @@ from onnxcomp.cost.reorders import Reorder
 from onnxcomp.fragment import Fragment
 from onnxcomp.pass_api import Candidate, Chooser, Declined, Proposal, Site
 from onnxcomp.planner import WORTHWHILE, fastest, unhurried
+from onnxcomp_passes.sparse_conv import SparseConv
 from tests.passes.graphs import model_of, sparse
 
 SHAPE = (1, 32, 8, 8)
@@ -34,6 +35,7 @@ NET = """a = Conv (x, w, b)
     j = Add (i, f)
     y = Conv (j, w, b)"""
 FREE = Candidate("free")
+PASS = SparseConv()
 
 
 def context_of(body: str) -> Context:
@@ -56,19 +58,19 @@ def timed(after_ms: float, before_ms: float = 1.0, domain: str = "ai.onnxcomp") 
 def chosen(context: Context, *candidates: Sequence[Candidate]) -> list[Candidate | Declined]:
     """What `fastest` makes of the Convs of a network, given candidates for each."""
     proposals = [Proposal(Site((n,)), c) for n, c in zip(convs(context), candidates, strict=True)]
-    return list(fastest("pass", context, proposals))
+    return list(fastest(PASS, context, proposals))
 
 
 @pytest.mark.parametrize("choose", [fastest, unhurried])
 def test_what_cannot_be_slower_is_always_taken(choose: Chooser) -> None:
     context = context_of(CHAIN)
     proposals = [Proposal(Site((node,)), [timed(0.1), FREE]) for node in convs(context)]
-    assert choose("pass", context, proposals) == [FREE] * 3
+    assert choose(PASS, context, proposals) == [FREE] * 3
 
 
 def test_nothing_measured_is_taken_where_nothing_paid() -> None:
     context = context_of(CHAIN)
-    (declined,) = unhurried("pass", context, [Proposal(Site((convs(context)[0],)), [timed(0.1)])])
+    (declined,) = unhurried(PASS, context, [Proposal(Site((convs(context)[0],)), [timed(0.1)])])
     assert isinstance(declined, Declined) and "does not pay in the network as a whole" in declined.reason
 
 
@@ -76,7 +78,7 @@ def test_nothing_measured_is_taken_where_nothing_paid() -> None:
 def test_without_a_layout_at_stake_times_decide(after_ms: float, taken: bool) -> None:
     context = context_of("y = LRN <size = 3> (x)")
     candidate = timed(after_ms)
-    (pick,) = fastest("pass", context, [Proposal(Site(tuple(context.model.graph.nodes)), [timed(2.5), candidate])])
+    (pick,) = fastest(PASS, context, [Proposal(Site(tuple(context.model.graph.nodes)), [timed(2.5), candidate])])
     if taken:
         assert pick is candidate
     else:
