@@ -1,4 +1,4 @@
-"""compress: give each layer the one of several methods, at the strength, that costs the network least.
+"""compress: give each layer one of several methods, at one of several strengths, under one budget for all.
 
     Conv, Gemm or MatMul    becomes    the same with zeros (prune), or its factors (penni, kronecker), or stays
 
@@ -12,7 +12,7 @@ so much less
     multiply-adds where `macs` asks for a share of the dense network's
 
 and the choice is fitted once more, front to back, each layer to what those before it left. How far to go is what the
-bound on accuracy allows, found by bisection (onnxcomp/bound.py); allocations by either loss are tried.
+bound on accuracy allows, found by bisection (onnxcomp/dial.py); allocations by either loss are tried.
 
 Applies where prune, penni and kronecker do, and needs data. Passes behind it make zeros fast:
 `fold-batchnorm,compress,sparse-conv,sparse-gemm`.
@@ -103,7 +103,7 @@ class Compress(StandInPass, BudgetPass):
         unit = self._unit(context)
         costs = [costs_of(proposal, unit) for proposal in proposals]
         losses = [np.array([0.0, *(loss_of(one, dial) for one in proposal.candidates)]) for proposal in proposals]
-        dense, least = (float(sum(costs)) for costs in ([cost[0] for cost in costs], [cost.min() for cost in costs]))
+        dense, least = float(sum(cost[0] for cost in costs)), float(sum(cost.min() for cost in costs))
         aim = max(least, self._aim(context, dense), _LEAST * dense)
         chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0)
         return [
