@@ -29,9 +29,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Axes:
-    """Keys of the rows, with words for them: what lies along x and y, what makes a colour, and what names a point."""
+    """Keys of the rows, with words for them: what lies along x, a panel each, and along y.
 
-    x: tuple[str, str]
+    `series` makes a colour; the points of the last one are named by `point`.
+    """
+
+    x: tuple[tuple[str, str], ...]
     y: tuple[str, str]
     series: str
     point: str

@@ -1,30 +1,45 @@
-"""A figure as a plot: one colour a series, its points labelled."""
+"""A figure as a plot: a panel for each x, one colour a series."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from figures.figure import Axes, Figure, Row
+
+_PLACES = ((4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"))  # of names, in turn: fewer overlap
 
 
 def draw(figure: Figure, axes: Axes, path: Path) -> None:
     """Write the plot to `path`, an .svg or .png, whole or not at all. Raises OSError."""
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(8, 5), layout="constrained")
-    plot = canvas.add_subplot()
-    for name, rows in _series(figure.rows, axes.series).items():
-        xs, ys = ([float(row[key] or 0) for row in rows] for key in (axes.x[0], axes.y[0]))
-        plot.plot(xs, ys, marker="o", linestyle="none", label=name)
-    for row in figure.rows:
-        x, y = float(row[axes.x[0]] or 0), float(row[axes.y[0]] or 0)
-        if axes.y_most is None or y <= axes.y_most:
-            plot.annotate(str(row[axes.point]), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6)
-    plot.set(title=figure.title, xlabel=axes.x[1], ylabel=axes.y[1])
-    plot.set_ylim(top=axes.y_most)
-    plot.margins(x=0.12)
-    plot.grid(alpha=0.3)
-    plot.legend()
+    canvas = Canvas(figsize=(5.5 * len(axes.x), 5), layout="constrained")
+    canvas.suptitle(figure.title)
+    panels = canvas.subplots(1, len(axes.x), sharey=True, squeeze=False)[0]
+    for panel, (key, words) in zip(panels, axes.x, strict=True):
+        _points(panel, figure.rows, key, axes)
+        panel.set_xlabel(words)
+        panel.margins(x=0.2)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel(axes.y[1])
+    panels[0].set_ylim(top=axes.y_most)
+    panels[-1].legend()
     canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _points(panel: Any, rows: Sequence[Row], key: str, axes: Axes) -> None:
+    """Every series over one key; the last one's points with their names."""
+    named: list[Row] = []
+    for name, named in _series(rows, axes.series).items():
+        xs, ys = ([float(row[of] or 0) for row in named] for of in (key, axes.y[0]))
+        panel.plot(xs, ys, marker="o", linestyle="none", label=name)
+    for i, row in enumerate(sorted(named, key=lambda row: float(row[key] or 0))):
+        x, y = float(row[key] or 0), float(row[axes.y[0]] or 0)
+        if axes.y_most is None or y <= axes.y_most:
+            dx, dy, side = _PLACES[i % len(_PLACES)]
+            panel.annotate(
+                str(row[axes.point]), (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=6, ha=side
+            )
 
 
 def _series(rows: Sequence[Row], key: str) -> Mapping[str, list[Row]]:

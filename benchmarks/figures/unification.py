@@ -32,7 +32,13 @@ WHAT = (
     "'bytes' is the share of the dense file, 'weights' that of the weights in the layers that were rewritten; the "
     "first convolution and the last layer stay as they are. Every layer is rewritten, whether that pays or not"
 )
-AXES = Axes(("bytes", "share of the file"), ("lost", "points of top-1 lost"), "fit", "blocks", y_most=20)
+AXES = Axes(
+    (("bytes", "share of the file"), ("speedup", "times as fast")),
+    ("lost", "points of top-1 lost"),
+    "fit",
+    "blocks",
+    y_most=10,
+)
 FITS = {"weights": False, "data": True}
 
 
