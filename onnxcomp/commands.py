@@ -127,6 +127,7 @@ def _describe(kind: type[Pass]) -> dict[str, Any]:
             "name": name,
             "type": _type_name(field.annotation),
             "default": _default(field),
+            "required": field.is_required(),
             "description": field.description,
         }
         for name, field in kind.Options.model_fields.items()

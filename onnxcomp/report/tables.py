@@ -186,7 +186,8 @@ def print_passes(listing: Mapping[str, Any]) -> None:
     for one in listing["passes"]:
         console.print(Text.assemble((plain(one["name"]), "bold"), plain(f": {one['summary']}")))
         for option in one["options"]:
-            console.print(_text(f"    {option['name']}={option['default']}  {option['description'] or ''}"))
+            default = " (must be given)" if option["required"] else f"={option['default']}"
+            console.print(_text(f"    {option['name']}{default}  {option['description'] or ''}"))
 
 
 def print_host(profile: HostProfile, note: str | None) -> None:

@@ -19,8 +19,8 @@ Solver = Literal["admm", "refit", "plain"]
 class UnifyOptions(StandInOptions):
     """Options of unify."""
 
-    unified: float = Field(0.0, ge=0, le=1, description="share of each Conv's blocks to give one magnitude")
-    pruned: float = Field(0.0, ge=0, le=1, description="share of each Conv's blocks to leave out")
+    unified: float = Field(0.0, ge=0, le=1, description="share of each layer's blocks to give one magnitude")
+    pruned: float = Field(0.0, ge=0, le=1, description="share of each layer's blocks to leave out")
     block: str = Field("4x4", description="output x input channels of a block")
     levels: str = Field("1", description="what a block's magnitude is multiplied by, one for each weight: 1:0.5:0")
     scales: Literal["fp16", "fp32"] = Field("fp16", description="type that the magnitudes are rounded to and stored in")

@@ -37,7 +37,7 @@ def test_is_listed_with_its_options(plug_in: PlugIn, tmp_path: Path) -> None:
     listed = {one["name"]: one for one in json.loads((tmp_path / "passes.json").read_text())["passes"]}
     assert list(listed)[:1] == ["drop-identity"]  # ours first
     assert listed["needs-an-option"]["options"] == [
-        {"name": "rank", "type": "int", "default": None, "description": "must be given"}
+        {"name": "rank", "type": "int", "default": None, "required": True, "description": "must be given"}
     ]
     assert "the bound [red]of[/red] Max" in result.stdout
 

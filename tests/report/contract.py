@@ -64,7 +64,7 @@ INSPECTED = {
     "methods": [str],
 }
 INSPECT = {"schema": int, "layers": [INSPECTED]}
-OPTION = {"name": str, "type": str, "default": object, "description": str | None}
+OPTION = {"name": str, "type": str, "default": object, "required": bool, "description": str | None}
 PASSES = {"schema": int, "passes": [{"name": str, "summary": str, "options": [OPTION]}]}
 HOST_PROFILE = {
     "schema": int,
