@@ -89,7 +89,7 @@ SUBJECTS = (
 
 
 def measure(request: Request) -> Iterator[Figure]:
-    """A table a network, first one thread count only."""
+    """A table a network, at the first of the thread counts."""
     for subject in SUBJECTS:
         yield _figure(subject, request)
 
@@ -128,15 +128,11 @@ def _row(
         model, target, passes=passes, threads=threads, goal="size", exclude=("^(conv1|linear)$",), **budget, **given
     )
     report = result.report
-    after = images.score(target)
-    main = list(before)[-1]
     return {
         "method": method.replace("{", " ").replace(",", ", "),
         "fit": fit,
         "parameters": report.output.parameters / report.input.parameters,
         "macs": (report.output.macs or 0) / (report.input.macs or 1),
         "speedup": report.latency.speedup,
-        "agreement": 100 * float(np.mean(before[main].argmax(1) == after[main].argmax(1))),
-        "lost": images.top1(before, main) - images.top1(after, main),
-        "lost_clean": images.top1(before, "clean") - images.top1(after, "clean") if "clean" in before else None,
+        **images.compared(before, images.score(target)),
     }

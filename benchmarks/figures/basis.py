@@ -1,13 +1,12 @@
 """3x3 layers of ResNet-50 and VGG-16 whose kernels share d bases (PENNI), each as a model of one Conv, batch 1."""
 
 from collections.abc import Iterator, Sequence
-from statistics import geometric_mean
 
 import numpy as np
 
 from figures import layers
 from figures.effort import Request
-from figures.figure import Figure, Row
+from figures.figure import Figure
 from figures.single_conv import ConvLayer, Measured, basis_model, compare_models, dense_model
 from onnxcomp.report.text import count
 
@@ -36,14 +35,7 @@ def _figure(
 ) -> Figure:
     title = f"basis, {bases} bases, {sparsity:.1%} zero coefficients, {count(threads, 'thread')}, batch 1"
     found = [_measured(layer, request, bases, sparsity, threads) for layer in measured_layers]
-    mean: Row = {
-        "layer": "geometric mean",
-        "speedup": geometric_mean(one.speedup for one in found),
-        "node_speedup": geometric_mean(one.node_speedup for one in found),
-    }
-    rows = (*(layers.row(layer.name, one) for layer, one in zip(measured_layers, found, strict=True)), mean)
-    faults = tuple(one.fault for one in found if one.fault)
-    return Figure("basis", title, layers.COLUMNS, rows, (layers.WHAT,), faults)
+    return layers.table("basis", title, measured_layers, found)
 
 
 def _measured(layer: ConvLayer, request: Request, bases: int, sparsity: float, threads: int) -> Measured:

@@ -52,6 +52,17 @@ def measure(request: Request, layers: Sequence[ConvLayer] = LAYERS) -> Iterator[
             yield _figure(request, layers, sparsity, threads)
 
 
+def table(name: str, title: str, layers: Sequence[ConvLayer], found: Sequence[Measured]) -> Figure:
+    """What was measured of `layers`, a row each, and the geometric mean."""
+    mean: Row = {
+        "layer": "geometric mean",
+        "speedup": geometric_mean(one.speedup for one in found),
+        "node_speedup": geometric_mean(one.node_speedup for one in found),
+    }
+    rows = (*(row(layer.name, one) for layer, one in zip(layers, found, strict=True)), mean)
+    return Figure(name, title, COLUMNS, rows, (WHAT,), tuple(one.fault for one in found if one.fault))
+
+
 def row(name: str, measured: Measured) -> Row:
     """A layer in the table."""
     return {
@@ -68,15 +79,7 @@ def row(name: str, measured: Measured) -> Row:
 
 def _figure(request: Request, layers: Sequence[ConvLayer], sparsity: float, threads: int) -> Figure:
     title = f"layers, {request.structure}, {sparsity:.1%} zeros, {count(threads, 'thread')}, batch 1"
-    found = [_measured(layer, request, sparsity, threads) for layer in layers]
-    mean: Row = {
-        "layer": "geometric mean",
-        "speedup": geometric_mean(one.speedup for one in found),
-        "node_speedup": geometric_mean(one.node_speedup for one in found),
-    }
-    rows = (*(row(layer.name, one) for layer, one in zip(layers, found, strict=True)), mean)
-    faults = tuple(one.fault for one in found if one.fault)
-    return Figure("layers", title, COLUMNS, rows, (WHAT,), faults)
+    return table("layers", title, layers, [_measured(layer, request, sparsity, threads) for layer in layers])
 
 
 def _measured(layer: ConvLayer, request: Request, sparsity: float, threads: int) -> Measured:

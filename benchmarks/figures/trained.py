@@ -59,6 +59,13 @@ class Images:
         """Per cent."""
         return float(100 * np.mean(outputs[key].argmax(1) == self.sets[key][1]))
 
+    def compared(self, before: dict[str, NDArray[Any]], after: dict[str, NDArray[Any]]) -> dict[str, float | None]:
+        """Agreement on the set that decides, in per cent, and points of top-1 lost on that and on the clean one."""
+        main = list(before)[-1]
+        lost = {key: self.top1(before, key) - self.top1(after, key) for key in before}
+        agreement = 100 * float(np.mean(before[main].argmax(1) == after[main].argmax(1)))
+        return {"agreement": agreement, "lost": lost[main], "lost_clean": lost.get("clean")}
+
     def words(self, outputs: dict[str, NDArray[Any]]) -> str:
         """How well a network with these outputs does."""
         sets = (f"top-1 {self.top1(outputs, key):.2f} % on {len(outputs[key])} {key} images" for key in outputs)

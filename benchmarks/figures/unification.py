@@ -75,7 +75,7 @@ _SUBJECTS = (
 
 
 def measure(request: Request) -> Iterator[Figure]:
-    """A table a network, first one thread count only."""
+    """A table a network, at the first of the thread counts."""
     for subject in _SUBJECTS:
         yield _figure(subject, request)
 
@@ -112,15 +112,12 @@ def _row(
         model, target, passes=passes, threads=threads, goal="size", exclude=("^(conv1|linear)$",), **given
     )
     report = result.report
-    after, main = images.score(target), list(before)[-1]
     sizes = [layer.bytes for layer in report.layers if layer.method == "unify"]
     return {
         "bytes": report.output.bytes / report.input.bytes,
         "weights": sum(size[1] for size in sizes) / sum(size[0] for size in sizes),
         "speedup": report.latency.speedup,
-        "agreement": 100 * float(np.mean(before[main].argmax(1) == after[main].argmax(1))),
-        "lost": images.top1(before, main) - images.top1(after, main),
-        "lost_clean": images.top1(before, "clean") - images.top1(after, "clean") if "clean" in before else None,
+        **images.compared(before, images.score(target)),
     }
 
 

@@ -1,14 +1,13 @@
 """3x3 layers in 4x4 blocks of one magnitude each, a share of them zero, each as a model of one Conv, batch 1."""
 
 from collections.abc import Iterator, Sequence
-from statistics import geometric_mean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from figures import layers
 from figures.effort import Request
-from figures.figure import Figure, Row
+from figures.figure import Figure
 from figures.single_conv import ConvLayer, Measured, compare_models, dense_model, unified_model
 from onnxcomp.report.text import count
 
@@ -35,14 +34,7 @@ def measure(request: Request, measured_layers: Sequence[ConvLayer] = LAYERS) -> 
 def _figure(request: Request, measured_layers: Sequence[ConvLayer], sparsity: float, threads: int) -> Figure:
     title = f"unified, 4x4 blocks of one magnitude, {sparsity:.1%} zero, {count(threads, 'thread')}, batch 1"
     found = [_measured(layer, request, sparsity, threads) for layer in measured_layers]
-    mean: Row = {
-        "layer": "geometric mean",
-        "speedup": geometric_mean(one.speedup for one in found),
-        "node_speedup": geometric_mean(one.node_speedup for one in found),
-    }
-    rows = (*(layers.row(layer.name, one) for layer, one in zip(measured_layers, found, strict=True)), mean)
-    faults = tuple(one.fault for one in found if one.fault)
-    return Figure("unified", title, layers.COLUMNS, rows, (layers.WHAT,), faults)
+    return layers.table("unified", title, measured_layers, found)
 
 
 def _measured(layer: ConvLayer, request: Request, sparsity: float, threads: int) -> Measured:
