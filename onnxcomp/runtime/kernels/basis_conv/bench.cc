@@ -1,6 +1,4 @@
 // Times every kernel this CPU can run, on one thread, on layers of well-known networks, and checks what it computed.
-#include <time.h>
-
 #include <algorithm>
 #include <string>
 
@@ -8,6 +6,7 @@
 #include "kernels/basis_conv/list.h"
 #include "kernels/basis_conv/problem.h"
 #include "kernels/sparse_conv/list.h"
+#include "timing.h"
 
 namespace onnxcomp::basis_conv {
 namespace {
@@ -35,25 +34,6 @@ struct Choice {
   int64_t bases = 2;
   const char* layer = "";  // part of the wanted ones' names
 };
-
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
-}
-
-template <class Work>
-double median_us(Work work) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 150e3;) {
-    const double begin = cpu_us();
-    work();
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
 
 // The largest error relative to what rounding is proportional to.
 double worst_error(const Problem& p, const Data& data) {
@@ -86,16 +66,12 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& pointwise, const Cho
     const Prepared prepared(kernel, pointwise, p, data, p.conv.shape);
     const sparse_conv::Run run(pointwise, prepared.weight.coefficients, prepared.shape_of_maps, prepared.plan.pointwise,
                                p.conv.finish, data.conv.tensors, 1, &prepared.maps);
-    const double us = median_us([&] {
-      for (int64_t task = 0; task < run.tasks(); ++task) {
-        if (!run.run(task)) std::abort();
-      }
-    });
+    const double us = timing::run_us(run);
     const sparse_conv::Plan& plan = prepared.plan.pointwise;
     const sparse_conv::Buffer scratch(std::vector<float>(prepared.maps.scratch_floats()), 0);
     const sparse_conv::Buffer vectors(std::vector<float>(plan.block * plan.channel_vectors * kernel.lanes), 0);
     const double maps_us =
-        median_us([&] { make_maps(prepared, kernel.lanes, scratch.data(), vectors.data()); });
+        timing::median_us([&] { make_maps(prepared, kernel.lanes, scratch.data(), vectors.data()); });
     const double dense_gflop = 2e-9 * data.conv.weight.size() * p.conv.shape.output_plane();
     std::printf("%-9s %-15s d %d %3.0f %% zeros %8.1f us, %4.1f %% of them maps, %6.0f dense GFLOP/s, ", kernel.name,
                 layer.name, static_cast<int>(choice.bases), 100 * (1 - choice.density), us, 100 * maps_us / us,

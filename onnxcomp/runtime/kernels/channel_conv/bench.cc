@@ -1,7 +1,5 @@
 // Times the kernel of this CPU, on one thread, in both structures, on layers of well-known networks, and checks what it
 // computed.
-#include <time.h>
-
 #include <cmath>
 #include <string>
 
@@ -10,6 +8,7 @@
 #include "kernels/channel_conv/pixel_run.h"
 #include "kernels/channel_conv/problem.h"
 #include "kernels/sparse_conv/reference.h"
+#include "timing.h"
 
 namespace onnxcomp::channel_conv {
 namespace {
@@ -34,27 +33,6 @@ std::vector<Layer> layers() {
       square("3x3 16-16 @32", 16, 16, 32, 3, 1),        square("3x3 64-64 @8", 64, 64, 8, 3, 1),
       square("3x3 512-512 @4", 512, 512, 4, 3, 1),      square("3x3 512-512 @2", 512, 512, 2, 3, 1),
   };
-}
-
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
-}
-
-template <class AnyRun>
-double median_us(const AnyRun& run) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 150e3;) {
-    const double begin = cpu_us();
-    for (int64_t task = 0; task < run.tasks(); ++task) {
-      if (!run.run(task)) std::abort();
-    }
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
 }
 
 // The largest error relative to what rounding is proportional to.
@@ -83,8 +61,8 @@ void bench(const Kernel& kernel, const sparse_conv::Kernel& finisher, const Laye
   const Plan plan = make_plan(p.shape, weight);
   const double us =
       plan.pixels
-          ? median_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors, 1))
-          : median_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors, 1));
+          ? timing::run_us(PixelRun(kernel, finisher.finish, *weight.blocks(), p.shape, plan, p.finish, data.tensors, 1))
+          : timing::run_us(Run(kernel, finisher.finish, weight, p.shape, plan, p.finish, data.tensors, 1));
   const double gflop = 2e-9 * nonzeros * static_cast<double>(p.shape.output_plane());
   std::printf("%-7s %-5s %-20s %9.1f us %6.0f GFLOP/s, error %.1g  ", kernel.name, kept ? "n:16" : "16x1", layer.name,
               us, gflop / us * 1e6, worst_error(p, data));

@@ -1,12 +1,11 @@
 // Times every kernel this CPU can run, on one thread, on fully connected layers of well-known networks.
-#include <time.h>
-
 #include <algorithm>
 #include <cstdlib>
 
 #include "cpu.h"
 #include "kernels/sign_gemm/list.h"
 #include "kernels/sign_gemm/problem.h"
+#include "timing.h"
 
 namespace onnxcomp::sign_gemm {
 namespace {
@@ -22,31 +21,11 @@ constexpr Layer kLayers[] = {{"VGG-16 fc6", 4096, 25088},
                              {"fc8", 1000, 4096},
                              {"ResNet-50 fc", 1000, 2048}};
 
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
-}
-
-double median_us(const Run& run) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 60e3;) {
-    const double begin = cpu_us();
-    for (int64_t task = 0; task < run.tasks(); ++task) {
-      if (!run.run(task)) std::abort();
-    }
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
-
 void bench(Isa isa, const Layer& layer, const Problem& p, Data& data) {
   const Kernel& kernel = kernel_for(isa);
   const auto panels = pack(kernel, p, data);
   const Run run(kernel, *panels, {p.finish, sparse_conv::kernel_for(isa).finish}, data.tensors);
-  const double us = median_us(run);
+  const double us = timing::run_us(run);
   const double dense_gflop = 2e-9 * static_cast<double>(p.rows * p.outputs * p.columns);
   std::printf("%-9s %-12s batch %2d %9.1f us %6.0f dense GFLOP/s\n", kernel.name, layer.name, static_cast<int>(p.rows),
               us, dense_gflop / us * 1e6);

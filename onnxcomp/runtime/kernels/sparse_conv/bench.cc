@@ -1,6 +1,4 @@
 // Times every kernel this CPU can run, on one thread, on layers of well-known networks, and checks what it computed.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -9,6 +7,7 @@
 #include "kernels/sparse_conv/list.h"
 #include "kernels/sparse_conv/problem.h"
 #include "kernels/sparse_conv/reference.h"
+#include "timing.h"
 
 namespace onnxcomp::sparse_conv {
 namespace {
@@ -47,26 +46,6 @@ struct Choice {
   bool residual = false;
 };
 
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
-}
-
-double median_us(const Run& run) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 150e3;) {
-    const double begin = cpu_us();
-    for (int64_t task = 0; task < run.tasks(); ++task) {
-      if (!run.run(task)) std::abort();
-    }
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
-
 // The largest error relative to what rounding is proportional to.
 double worst_error(const Problem& p, const Data& data) {
   const Reference expected = reference(data.weight, p.shape, p.finish, data.tensors);
@@ -84,7 +63,7 @@ void bench(const Kernel& kernel, const Choice& choice) {
     const Data data(p, random);
     const Prepared prepared(kernel, p, data.weight, p.shape);
     const Run run(kernel, prepared.csr, p.shape, prepared.plan, p.finish, data.tensors, 1);
-    const double us = median_us(run);
+    const double us = timing::run_us(run);
     const double dense_gflop = 2e-9 * data.weight.size() * p.shape.output_plane();
     const TileLayout& tile = prepared.plan.tile[0][0];
     std::printf("%-9s %-20s %3.0f %% zeros %9.1f us %7.0f dense GFLOP/s, error %.1g  ", kernel.name, layer.name,

@@ -1,7 +1,5 @@
 // Times every kernel this CPU can run, on one thread, on fully connected layers of well-known networks, by either way of
 // packing, and checks what it computed.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -10,6 +8,7 @@
 #include "kernels/sparse_gemm/list.h"
 #include "kernels/sparse_gemm/problem.h"
 #include "kernels/sparse_gemm/reference.h"
+#include "timing.h"
 
 namespace onnxcomp::sparse_gemm {
 namespace {
@@ -26,26 +25,6 @@ constexpr Layer kLayers[] = {{"VGG-16 fc6", 4096, 25088},
                              {"ResNet-50 fc", 1000, 2048},
                              {"small", 100, 512}};
 
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
-}
-
-double median_us(const Run& run) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 60e3;) {
-    const double begin = cpu_us();
-    for (int64_t task = 0; task < run.tasks(); ++task) {
-      if (!run.run(task)) std::abort();
-    }
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
-
 // The largest error relative to what rounding is proportional to.
 double worst_error(const Problem& p, Data& data) {
   const Reference expected = reference(data.weight, p.outputs, p.columns, data.tensors(p));
@@ -59,7 +38,7 @@ void bench(Isa isa, Data& data, const char* name, const Problem& p) {
   for (const bool by_windows : {true, false}) {
     if (by_windows && !WindowsRun::suits(kernel_for(isa), p.rows, p.columns)) continue;
     const auto run = data.run(isa, p, by_windows);
-    const double us = median_us(*run);
+    const double us = timing::run_us(*run);
     const double dense_gflop = 2e-9 * static_cast<double>(p.rows * p.outputs * p.columns);
     std::printf("%-9s %-12s batch %2d %-8s %9.1f us %6.0f dense GFLOP/s", kernel_for(isa).name, name,
                 static_cast<int>(p.rows), by_windows ? "windows" : "rows", us, dense_gflop / us * 1e6);

@@ -1,12 +1,11 @@
 // Times every kernel this CPU can run, on one thread, on layers of well-known networks, and checks what it computed.
-#include <time.h>
-
 #include <algorithm>
 #include <string>
 
 #include "cpu.h"
 #include "kernels/sparse_conv/list.h"
 #include "kernels/unified_conv/problem.h"
+#include "timing.h"
 
 namespace onnxcomp::unified_conv {
 namespace {
@@ -36,25 +35,6 @@ struct Choice {
   const char* layer = "";  // part of the wanted ones' names
 };
 
-// Of this thread, so that other work on the machine counts only through the caches.
-double cpu_us() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1e6 + now.tv_nsec * 1e-3;
-}
-
-template <class Work>
-double median_us(Work work) {
-  std::vector<double> times;
-  for (const double start = cpu_us(); times.size() < 5 || cpu_us() - start < 150e3;) {
-    const double begin = cpu_us();
-    work();
-    times.push_back(cpu_us() - begin);
-  }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
-
 // The largest error relative to what rounding is proportional to.
 double worst_error(const Problem& p, const Data& data) {
   const sparse_conv::Reference expected = data.expected(p);
@@ -75,11 +55,7 @@ void bench(const sparse_conv::Kernel& kernel, const Choice& choice) {
     const Prepared prepared(kernel, p, data, p.conv.shape, choose_writing(kernel, p.conv.shape, counts));
     const sparse_conv::Plan& plan = prepared.plan;
     const sparse_conv::Run run(kernel, prepared.weight, p.conv.shape, plan, p.conv.finish, data.conv.tensors, 1);
-    const double us = median_us([&] {
-      for (int64_t task = 0; task < run.tasks(); ++task) {
-        if (!run.run(task)) std::abort();
-      }
-    });
+    const double us = timing::run_us(run);
     const double dense_gflop = 2e-9 * data.conv.weight.size() * p.conv.shape.output_plane();
     std::printf("%-9s %-15s %3.0f %% zero, %3.0f %% free %8.1f us, %6.0f dense GFLOP/s, %.2f entries a weight, ",
                 kernel.name, layer.name, 100 * choice.zero, 100 * choice.free, us, dense_gflop / us * 1e6,
