@@ -17,7 +17,7 @@ from onnxcomp.settings import Settings
 from onnxcomp.verify import Comparison
 
 Metric = Callable[[dict[str, NDArray[Any]], NDArray[Any] | None], float]
-GAIN = 1.03  # a speedup that is more than repeats differ by
+MARGIN = 1.03  # by which repeats of a timing differ
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def judge(
     """Hold `result` against the budget. NothingGained where a gain was required and there is none."""
     before, after = file_bytes(source), file_bytes(result)
     speedup = speed.speedup if speed else 1.0
-    if settings.require_gain and speedup < GAIN and after >= before:
+    if settings.require_gain and speedup < MARGIN and after >= before:
         raise NothingGained(
             f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written"
         )

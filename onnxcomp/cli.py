@@ -126,9 +126,13 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--min-agreement", type=float, metavar="PCT", help="Inputs whose argmax must stay the same.")
 @click.option("--max-drop", type=float, metavar="PCT", help="Points of top-1 (or --metric) that may be lost.")
 @click.option("--metric", metavar="MODULE:FUNCTION", help="Of (outputs, labels), in points, larger is better.")
-@click.option("--goal", type=click.Choice(["latency", "size"]), default="latency", show_default=True)
-@click.option("--target-speedup", type=float, metavar="X")
-@click.option("--target-size", metavar="BYTES|X%")
+@click.option(
+    "--goal",
+    type=click.Choice(["latency", "size"]),
+    help="What is to become less. [default: latency; size where --target-size stands alone]",
+)
+@click.option("--target-speedup", type=float, metavar="X", help="Give up accuracy on --data until it is so fast.")
+@click.option("--target-size", metavar="BYTES|X%", help="Give up accuracy on --data until it is so small.")
 @click.option("--portable", is_flag=True, help="Standard operators only.")
 @click.option("--include", multiple=True, metavar="REGEX", help="Touch only nodes whose name matches.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Leave nodes whose name matches alone.")

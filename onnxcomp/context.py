@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from onnxcomp.alike import work_of
 from onnxcomp.calibration import Data
 from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.measure import node_times
-from onnxcomp.cost.profile_cache import kept_profile
+from onnxcomp.cost.profile_cache import kept_profile, machine_words
 from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
 from onnxcomp.errors import ModelError, OnnxcompError
@@ -23,6 +24,8 @@ from onnxcomp.model import Model
 from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
 from onnxcomp.sensitivity import OutputChange
+from onnxcomp.store import Shelf, Store
+from onnxcomp.version import VERSION
 
 T = TypeVar("T")
 
@@ -50,12 +53,13 @@ class Context:
     seed: int = 0
     measuring: bool = True  # False while a plan is replayed: its choices need no times
     profile: HostProfile | None = None  # of this machine, where one was measured
-    timings: dict[str, Timing] = field(default_factory=dict)  # by content, shared by all contexts of a run
+    timings: dict[str, Timing] = field(default_factory=dict)  # by what takes the same time, shared by a run's contexts
     findings: dict[str, Any] = field(default_factory=dict)  # of searches, by what was searched, shared likewise
     reorders: dict[tuple[int, ...], Reorder] = field(default_factory=dict)  # by shape, shared likewise
     portable: bool = False  # standard operators only
     goal: Literal["latency", "size"] = "latency"  # what is to become less
     data: Data | None = None  # the user's, to fit what approximates; None: there is none
+    store: Store | None = None  # what earlier runs found out; None: nothing is kept
     layerwise: Layerwise | None = None  # of the pass that runs, where there is data
 
     @classmethod
@@ -70,6 +74,7 @@ class Context:
         portable: bool = False,
         goal: Literal["latency", "size"] = "latency",
         fitting: bool = False,
+        store: Store | None = None,
     ) -> "Context":
         """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept.
 
@@ -87,6 +92,7 @@ class Context:
             portable=portable,
             goal=goal,
             data=data if fitting else None,
+            store=store,
         )
 
     def on(self, model: Model) -> "Context":
@@ -98,6 +104,12 @@ class Context:
     def digest(self) -> str:
         """Of the model: equal content, equal digest."""
         return hashlib.sha256(self.model.to_proto().SerializeToString(deterministic=True)).hexdigest()
+
+    def shelf(self, kind: type[T], purpose: str) -> Shelf[T]:
+        """Where values are kept that this version finds of this model, on this data and machine, to some `purpose`."""
+        data = "" if self.data is None else self.data.hash
+        where = (VERSION, self.digest, data, machine_words(self.threads), dict(self.input_shapes), self.seed, self.portable)
+        return Shelf(self.store, repr((*where, purpose)), kind)
 
     @cached_property
     def output_change(self) -> OutputChange:
@@ -131,14 +143,16 @@ class Context:
     def measure(self, before: Fragment, after: Fragment) -> Timing | None:
         """Both fragments, interleaved, on inputs of the shapes they have here. None while a plan is replayed.
 
+        What takes the same time (alike.py) is measured once.
+
         Raises NotRunnable where `before` does not run here.
         """
         if not self.measuring:
             return None
-        self._require_runnable(before)
-        models = [self._alone(fragment) for fragment in (before, after)]
-        key = hashlib.sha256(b"".join(models) + repr(self._feed_shapes(before)).encode()).hexdigest()
+        key = " ".join(work_of(fragment, self.shapes, self.dtypes) for fragment in (before, after))
         if key not in self.timings:
+            self._require_runnable(before)
+            models = [self._alone(fragment) for fragment in (before, after)]
             predicted = predicted_ms(self.profile, before, after, self.shapes)
             dense, sparse = node_times(models, self._feed(before), threads=self.threads)
             before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
@@ -188,9 +202,6 @@ class Context:
             [self.model.opset, *(o.version for f in fragment.functions for o in f.opset_import if not o.domain)]
         )
         return bytes(fragment.model(self.shapes, self.dtypes, opset).SerializeToString())
-
-    def _feed_shapes(self, fragment: Fragment) -> list[tuple[int, ...]]:
-        return [self.shapes[name] for name in fragment.inputs]
 
     def _feed(self, fragment: Fragment) -> dict[str, NDArray[Any]]:
         rng = np.random.default_rng(self.seed)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data
 from onnxcomp.calibration.first import First
+from onnxcomp.calibration.frontier import Frontier
 from onnxcomp.calibration.moments import Moments, layer_moments
 from onnxcomp.convolution import Convolution, is_standard
 from onnxcomp.errors import DataError, ModelError
@@ -32,6 +33,7 @@ from onnxcomp.numerics.admm import Spectrum
 from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
+COLUMNS = 1 << 17  # of a layer's input, from all samples: hundreds for each row of the largest H of a CIFAR network
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
 _BATCH = 32
 
@@ -87,6 +89,8 @@ class Layerwise:
         self._data = First(data, SAMPLES)
         self._threads = threads
         self._seed = seed
+        self._columns = max(1, COLUMNS // min(SAMPLES, data.used))  # of a sample
+        self._frontiers = Frontier(self._data, _BATCH, threads), Frontier(self._data, _BATCH, threads)
         self._ahead: Iterator[tuple[str, Moments]] = iter(())
         self._alone: dict[str, LayerProblem] = {}
 
@@ -103,15 +107,19 @@ class Layerwise:
         if not sequential:
             return self._problem_alone(output)
         weight, bias = _numbers(self._original, output)
+        for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True):
+            frontier.advance(model, output)
         ((_, found),) = layer_moments(
             self._current,
             [output],
             self._data,
             reference=self._original,
             shortcuts=_shortcut(self._original, output),
+            max_columns=self._columns,
             batch=_BATCH,
             seed=self._seed,
             threads=self._threads,
+            frontiers=self._frontiers,
         )
         return _problem(weight, bias, found)
 
@@ -124,6 +132,9 @@ class Layerwise:
     def settle(self, replaced: Fragment) -> None:
         """From now on the network has `replaced` where it gave the same outputs; what it reads is still there."""
         _replace(self._current, replaced)
+        current, original = self._frontiers
+        if not current.passed.isdisjoint(replaced.outputs):  # what is kept is no longer what these layers give
+            self._frontiers = Frontier(self._data, _BATCH, self._threads), original
 
     def _problem_alone(self, output: str) -> LayerProblem:
         """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
@@ -150,7 +161,15 @@ class Layerwise:
             return next(found for _, found in self._gathered(behind[:1]))
 
     def _gathered(self, outputs: Sequence[str]) -> Iterator[tuple[str, Moments]]:
-        return layer_moments(self._original, outputs, self._data, batch=_BATCH, seed=self._seed, threads=self._threads)
+        return layer_moments(
+            self._original,
+            outputs,
+            self._data,
+            max_columns=self._columns,
+            batch=_BATCH,
+            seed=self._seed,
+            threads=self._threads,
+        )
 
 
 def _replace(model: Model, by: Fragment) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
-from onnxcomp.budget import Speed, accuracy_missed, judge
+from onnxcomp.budget import MARGIN, Speed, accuracy_missed, judge
 from onnxcomp.calibration import Data, open_data, random_data
 from onnxcomp.context import Context
 from onnxcomp.cost.measure import bound
+from onnxcomp.cost.size import file_bytes
 from onnxcomp.cost.turns import take_turns
-from onnxcomp.dial import farthest
+from onnxcomp.dial import Judge, Verdict, farthest
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
@@ -30,11 +31,16 @@ from onnxcomp.runtime.session import Feed, session
 from onnxcomp.runtime.session import runs as accepts
 from onnxcomp.selection import Selection
 from onnxcomp.settings import Settings
+from onnxcomp.store import Store
 from onnxcomp.verify import Comparison, compare
 from onnxcomp.version import VERSION
 
 RANDOM_SAMPLES = 4  # inputs to verify on where there is no data
 SLOWER = 0.97  # of the input's speed: less is more than repeats differ by
+_DECIDING = {
+    *("max_error", "min_agreement", "max_drop", "metric", "target_speedup", "target_size"),
+    *("goal", "include", "exclude"),
+}  # what of the settings decides on how far to go, beside what a context knows
 MEASURING_SECONDS = 1.5  # of the whole network, for each file in the comparison
 
 
@@ -78,12 +84,12 @@ def optimize(
         settings = settings.model_copy(update={"portable": True})
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
     tell = progress or (lambda *_: None)
-    asked = PassManager.parse(plan.passes if plan else settings.pipeline)
-    manager = asked.fit(portable=settings.portable)
+    every = PassManager.parse(plan.passes if plan else settings.pipeline)
+    manager = every.fit(portable=settings.portable)
     manager.require_data(given=settings.data is not None)
     left_out = [
         f"{p.name} left out: --portable asks for standard operators only"
-        for p in asked.passes
+        for p in every.passes
         if p not in manager.passes
     ]
 
@@ -101,6 +107,7 @@ def optimize(
         portable=settings.portable,
         goal=plan.goal if plan else settings.goal,
         fitting=settings.data is not None,
+        store=Store() if settings.cache else None,
     )
     if plan:
         plan.require_data(data)
@@ -113,9 +120,8 @@ def optimize(
             if plan:
                 runs = [plan.repeated(attempt)]
             else:
-                missed = partial(_missed, source, folder / "trial.onnx", data, settings)
-                change = context.output_change.of if manager.budgeted else None
-                runs = _runs(attempt, missed, change, settings, tell)
+                asked = _judge(source, folder / "trial.onnx", data, context, manager, settings)
+                runs = _runs(attempt, asked, settings, tell, budgeted=manager.budgeted)
             best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
@@ -186,23 +192,44 @@ def _attempt(
     return attempt
 
 
-def _runs(
-    attempt: Attempt,
-    missed: Callable[[Run], str | None],
-    change: Callable[[Model], float] | None,
-    settings: Settings,
-    tell: Progress,
-) -> list[Bounded]:
+def _runs(attempt: Attempt, asked: Judge, settings: Settings, tell: Progress, *, budgeted: bool) -> list[Bounded]:
     """Different answers of the passes, each within the bound on accuracy, to be tried on the whole network."""
     first = (
-        farthest(attempt, fastest, missed, change, settings.bound, tell)
-        if change
-        else within_bound(attempt, fastest, missed, settings.bound, tell)
+        farthest(attempt, fastest, asked, tell)
+        if budgeted
+        else within_bound(attempt, fastest, asked.missed, settings.bound, tell)
     )
     if not any(a.candidate.timing for p in first.run.passes for a in p.applied):
         return [first]  # nothing was chosen by its time: the other answer is this one
     other = partial(unhurried, dial=first.dial)
-    return [first, within_bound(attempt, other, missed, settings.bound, tell)]
+    return [first, within_bound(attempt, other, asked.missed, settings.bound, tell)]
+
+
+def _judge(
+    source: Path, place: Path, data: Data, context: Context, manager: PassManager, settings: Settings
+) -> Judge:
+    """What runs are held against; each is written to `place` for a moment."""
+    search = settings.model_dump_json(include=_DECIDING) if isinstance(settings.metric, str | None) else None
+    on = context if search else replace(context, store=None)
+    return Judge(
+        missed=partial(_missed, source, place, data, settings),
+        change=lambda model: context.output_change.of(model),
+        enough=partial(_enough, source, place, data, settings) if settings.targeted else None,
+        bound=settings.bound,
+        shelf=on.shelf(Verdict, f"{manager.text} {search}"),
+    )
+
+
+def _enough(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> bool:
+    """Whether the result of `run` meets the targets, with a margin for what repeats of a timing differ by."""
+    run.model.save(place)
+    wanted = settings.target_bytes(file_bytes(source))
+    if wanted is not None and file_bytes(place) > wanted:
+        return False
+    if settings.target_speedup is None:
+        return True
+    (speed,) = _speeds([source, place], data.one(), settings)
+    return speed.speedup >= settings.target_speedup * MARGIN
 
 
 def _missed(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> str | None:

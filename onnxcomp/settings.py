@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from onnxcomp.errors import UsageError
 
-AUTO = (
-    "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,unify,sparse-conv,sparse-gemm,"
-    "unified-weight,codebook,sparse-weight"
-)
+_EXACT_FIRST = "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,unify"
+_FAST_LAST = "sparse-conv,sparse-gemm,unified-weight,codebook,sparse-weight"
+AUTO = f"{_EXACT_FIRST},{_FAST_LAST}"
+AUTO_IN_BUDGET = f"{_EXACT_FIRST},compress,{_FAST_LAST}"
 DEFAULT_MAX_ERROR = 1e-3
 
 
@@ -43,6 +43,7 @@ class Settings(BaseModel):
     plan: Path | None = None
     replay: Path | None = None
     require_gain: bool = False
+    cache: bool = True
 
     @classmethod
     def of(cls, **options: Any) -> "Settings":
@@ -71,15 +72,35 @@ class Settings(BaseModel):
             raise ValueError("--metric needs --max-drop, the drop it may show")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_of_targets(cls, options: Any) -> Any:
+        """What is asked of the size alone is about the size."""
+        if options.get("goal") is None:
+            size = options.get("target_size") is not None and options.get("target_speedup") is None
+            return {**options, "goal": "size" if size else "latency"}
+        return options
+
     @property
     def pipeline(self) -> str:
-        """Pipeline text."""
-        return AUTO if self.passes == "auto" else self.passes
+        """Pipeline text. With data and a budget layers may change for it."""
+        if self.passes != "auto":
+            return self.passes
+        return AUTO_IN_BUDGET if self.data is not None and (self._bounded or self.targeted) else AUTO
+
+    @property
+    def targeted(self) -> bool:
+        """Whether there is a speed or a size to come to, as far as accuracy allows, and no farther."""
+        return self.target_speedup is not None or self.target_size is not None
+
+    @property
+    def _bounded(self) -> bool:
+        return any(bound is not None for bound in (self.max_error, self.min_agreement, self.max_drop))
 
     @property
     def tolerance(self) -> float:
         """The relative L2 error an output may have; without end where another budget alone bounds the result."""
-        other = self.min_agreement is not None or self.max_drop is not None
+        other = self._bounded or (self.targeted and self.data is not None)
         return self.max_error or (inf if other else DEFAULT_MAX_ERROR)
 
     @property

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration.columns import Columns, ConvColumns, LinearColumns, choose
 from onnxcomp.calibration.data import Batches
+from onnxcomp.calibration.frontier import Frontier
 from onnxcomp.calibration.taps import Taps
 from onnxcomp.convolution import Convolution, is_standard, why_unknown
 from onnxcomp.errors import DataError, ModelError
@@ -55,6 +56,7 @@ def layer_moments(
     batch: int = 8,
     seed: int = 0,
     threads: int | None = None,
+    frontiers: tuple[Frontier, Frontier] | None = None,
 ) -> Iterator[tuple[str, Moments]]:
     """The moments of `layers` of `model`: Conv, Gemm and MatMul with constant weights, in the order given.
 
@@ -62,17 +64,19 @@ def layer_moments(
     for `batch` samples' activations. Of each sample at most `max_columns` positions are taken, a seeded random choice.
     `reference` has the layers by the same names; of `model` then only the tensors that they read matter, and those of
     `shortcuts`: by layer, a tensor of y's shape to which y is added. What it lacks in `model` then counts to y.
+    `frontiers` are how far the same data, in the same batches, has been run through `model` and `reference`.
     Raises ModelError for what is no such layer, is too wide or does not run, DataError where an input is not finite.
     """
     plans = [_Plan.read(reference or model, name) for name in layers]
     for some in _chunks(plans, max_bytes):
         added = [shortcuts[plan.y] for plan in some if plan.y in shortcuts]
-        taps = Taps(model, [*(plan.x for plan in some), *added], threads)
-        dense = Taps(reference, [*(plan.y for plan in some), *added], threads) if reference is not None else None
+        mine, other = frontiers or (Frontier(data, batch), Frontier(data, batch))
+        taps = Taps(model, [*(plan.x for plan in some), *added], threads, mine.given)
+        dense = Taps(reference, [*(plan.y for plan in some), *added], threads, other.given) if reference else None
         sums = [_Sums(plan, seed, max_columns) for plan in some]
-        for feed in data.batches(batch):
-            inputs = taps.read(feed)
-            outputs = dense.read(feed) if dense else {}
+        for number, feed in enumerate(data.batches(batch)):
+            inputs = taps.read(mine.beside(number, feed))
+            outputs = dense.read(other.beside(number, feed)) if dense else {}
             with np.errstate(invalid="ignore", over="ignore"):  # told by `result`, with the layer's name
                 for one in sums:
                     y = outputs.get(one.plan.y)

@@ -1,6 +1,11 @@
 """Tensors inside a model, read while it runs."""
 
 from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any
+
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxcomp.errors import ModelError
 from onnxcomp.formats.functions import DOMAIN
@@ -11,22 +16,34 @@ from onnxcomp.runtime.session import Feed, run, session
 class Taps:
     """A session of `model` that gives `tensors` and computes nothing beyond them.
 
+    `given` are tensors that feeds hold already, by the example of one; they are not computed either.
     Raises ModelError where the model has no such tensor, or ONNX Runtime refuses it.
     """
 
-    def __init__(self, model: Model, tensors: Iterable[str], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tensors: Iterable[str],
+        threads: int | None = None,
+        given: Feed = MappingProxyType({}),
+    ) -> None:
         known = model.graph.tensors()
         wanted = list(dict.fromkeys(tensors))
         missing = [name for name in wanted if name not in known]
         if missing:
             raise ModelError(f"{model.source or 'the model'} has no tensor '{missing[0]}'")
-        fed = {tensor.name for tensor in model.graph.inputs}
+        fed = {*given, *(tensor.name for tensor in model.graph.inputs)}
         self._given = [name for name in wanted if name in fed]
         self._computed = [name for name in wanted if name not in fed]
         if self._computed:
             cut = model.clone()
             tensors_of_cut = cut.graph.tensors()
             cut.graph.outputs = [tensors_of_cut[name] for name in self._computed]
+            self._fed = [tensor.name for tensor in cut.graph.inputs]
+            for name, example in given.items():
+                if name in tensors_of_cut and not cut.is_captured(tensors_of_cut[name]):
+                    _feed(cut, tensors_of_cut[name], example)
+                    self._fed.append(name)
             cut.sweep()
             library = any(domain == DOMAIN for domain, _ in model.functions)
             self._session = session(cut.to_proto().SerializeToString(), threads, library)
@@ -35,5 +52,17 @@ class Taps:
         """The tensors by name. Raises ModelError where the model fails on `feed`."""
         found = {name: feed[name] for name in self._given}
         if self._computed:
-            found.update(zip(self._computed, run(self._session, feed), strict=True))
+            fed = {name: feed[name] for name in self._fed if name in feed}
+            found.update(zip(self._computed, run(self._session, fed), strict=True))
         return found
+
+
+def _feed(model: Model, tensor: gs.Tensor, example: NDArray[Any]) -> None:
+    """Make `tensor` an input of `model`; what made it gives it under another name, to nobody."""
+    name = tensor.name
+    readers = list({id(node): node for node in tensor.outputs}.values())
+    fed = gs.Variable(name, example.dtype, [None] * example.ndim)
+    for node in readers:
+        node.inputs = [fed if one is tensor else one for one in node.inputs]
+    tensor.name = f"{name} computed"
+    model.graph.inputs.append(fed)

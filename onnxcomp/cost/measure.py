@@ -19,6 +19,7 @@ from onnxcomp.runtime.session import Feed, name_of, run, session
 
 Source = str | Path | bytes
 _KERNEL_TIME = "_kernel_time"
+_PROFILED_CALLS = 16  # of a turn: reading the profile of a call takes longer than a small model's call
 _ALIGNMENT = 64  # bytes, as ORT aligns its own tensors; a kernel's vector loads depend on it
 
 
@@ -110,7 +111,7 @@ def node_times(
             for index, model in enumerate(models)
         ]
         calls = [bound(s, feed, name_of(model)) for s, model in zip(sessions, models, strict=True)]
-        take_turns(calls, seconds, min_rounds)
+        take_turns(calls, seconds, min_rounds, most_calls=_PROFILED_CALLS)
         return [_read_profile(Path(s.end_profiling())) for s in sessions]
 
 

@@ -23,10 +23,14 @@ _PROFILE = TypeAdapter(HostProfile)
 
 def profile_path(threads: int | None = None) -> Path:
     """Where the profile of this machine used with `threads` is kept."""
-    machine = host(threads)
-    key = [SCHEMA, machine.cpu, machine.isa, _library_hash(), machine.onnxruntime, machine.threads]
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{SCHEMA} {machine_words(threads)}".encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("onnxcomp", appauthor=False) / f"host-{name}.json"
+
+
+def machine_words(threads: int | None = None) -> str:
+    """All of this machine used with `threads` that decides how long things take, as text."""
+    machine = host(threads)
+    return json.dumps([machine.cpu, machine.isa, _library_hash(), machine.onnxruntime, machine.threads])
 
 
 def kept_profile(threads: int | None = None) -> HostProfile | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 TURN_MS = 4.0
-_MOST_CALLS = 64
+MOST_CALLS = 64  # of a turn
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,16 @@ class Times:
 
 
 def take_turns(
-    calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = 10, max_rounds: int | None = None
+    calls: Sequence[Callable[[], object]],
+    seconds: float,
+    min_rounds: int = 10,
+    max_rounds: int | None = None,
+    *,
+    most_calls: int = MOST_CALLS,
 ) -> list[Times]:
     """Time `calls` for about `seconds` in all, `min_rounds` rounds at least and `max_rounds` at most."""
     at_least = min_rounds if max_rounds is None else min(min_rounds, max_rounds)
-    counts = [_calls_a_turn(call) for call in calls]
+    counts = [min(most_calls, _calls_a_turn(call)) for call in calls]
     rounds: list[list[tuple[float, ...]]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     done = 0
@@ -59,7 +64,7 @@ def take_turns(
 def _calls_a_turn(call: Callable[[], object]) -> int:
     """How many calls make a turn, from the fastest of a few, which are the warm-up too."""
     fastest = min(_time_ms(call) for _ in range(3))
-    return max(1, min(_MOST_CALLS, math.ceil(TURN_MS / max(fastest, 1e-6))))
+    return max(1, min(MOST_CALLS, math.ceil(TURN_MS / max(fastest, 1e-6))))
 
 
 def _turn(call: Callable[[], object], count: int) -> tuple[float, ...]:

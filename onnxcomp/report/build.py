@@ -26,7 +26,7 @@ from onnxcomp.report.schema import (
     PassSection,
     Report,
 )
-from onnxcomp.settings import Settings
+from onnxcomp.settings import AUTO, Settings
 from onnxcomp.verify import Comparison
 from onnxcomp.version import VERSION
 
@@ -205,9 +205,9 @@ def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list
     if approximations(run):
         if settings.data is None:
             notes.append("without --data stand-ins are near the weights, not the outputs, and cost more accuracy")
-    elif settings.passes == "auto" and not settings.replay:
+    elif settings.pipeline == AUTO and not settings.replay:
         notes.append(
-            "only structure that is in the weights already was used; compress, prune, penni and kronecker can trade "
-            "accuracy for speed, within --min-agreement or --max-drop on --data"
+            "only structure that is in the weights already was used; --data with --min-agreement, --max-drop, "
+            "--target-speedup or --target-size buys more, at the price of accuracy"
         )
     return notes

@@ -1,14 +1,16 @@
 """How far a pass with a budget may go: where the bound holds, by which loss, in few attempts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from onnxcomp.context import Context
-from onnxcomp.dial import STEPS, farthest
+from onnxcomp.dial import STEPS, Judge, Verdict, farthest
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Chooser, Dial, Pass, Picks, Proposal
 from onnxcomp.pass_manager import Applied, PassResult, Run
+from onnxcomp.store import Shelf, Store
 from tests.passes.graphs import model_of
 
 MODEL = model_of("net (float[1] x) => (float[1] y) { y = Exp (x) }", {})
@@ -17,12 +19,17 @@ MODEL = model_of("net (float[1] x) => (float[1] y) { y = Exp (x) }", {})
 class Network:
     """Runs whose dials are remembered; each loss holds the bound up to a number of steps."""
 
-    def __init__(self, changes: float = 1.0, **holds: int) -> None:
+    def __init__(self, changes: float = 1.0, target: int | None = None, interrupt: int | None = None, **holds: int):
         self.holds = holds
+        self.target = target
+        self.interrupt = interrupt
+        self.store: Store | None = None
         self.layer_change = changes
         self.dials: list[Dial] = []
 
     def choose(self, _one: Pass, _context: Context, _proposals: Sequence[Proposal], /, dial: Dial) -> Picks:
+        if len(self.dials) == self.interrupt:
+            raise KeyboardInterrupt
         self.dials.append(dial)
         return []
 
@@ -38,8 +45,17 @@ class Network:
     def change(self, _model: Model) -> float:
         return self.layer_change if self.dials[-1].loss == "layer" else 1.0
 
+    def enough(self, _run: Run) -> bool:
+        assert self.target is not None
+        return self.dials[-1].share * STEPS >= self.target
+
+    @property
+    def judge(self) -> Judge:
+        enough = None if self.target is None else self.enough
+        return Judge(self.missed, self.change, enough, "--bound 1", Shelf(self.store, "a search", Verdict))
+
     def search(self) -> tuple[Dial, tuple[str, ...]]:
-        found = farthest(self.attempt, self.choose, self.missed, self.change, "--bound 1", lambda *_: None)
+        found = farthest(self.attempt, self.choose, self.judge, lambda *_: None)
         return found.dial, found.notes
 
 
@@ -64,6 +80,44 @@ def test_all_that_is_asked_for_by_the_loss_that_changes_less(layer_change: float
     assert dial == Dial(1.0, loss) and not notes and len(network.dials) == 2  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("target", range(STEPS + 1))
+def test_no_farther_than_the_targets_ask(target: int) -> None:
+    network = Network(network=STEPS, layer=0, target=target)
+    dial, notes = network.search()
+    assert dial == Dial(target / STEPS) and not notes and len(network.dials) <= 3 + STEPS.bit_length()
+
+
+@pytest.mark.parametrize(("target", "holds"), [(9, 5), (STEPS, 1), (STEPS + 1, 12)])
+def test_the_bound_goes_before_the_targets(target: int, holds: int) -> None:
+    dial, notes = Network(network=holds, layer=0, target=target).search()
+    assert dial == Dial(holds / STEPS) and "not within --bound 1 beyond" in notes[0]
+
+
+def test_the_layers_loss_meets_a_target_with_less_change() -> None:
+    network = Network(network=STEPS, layer=STEPS, target=7, changes=0.5)
+    assert network.search() == (Dial(7 / STEPS, "layer"), ())
+
+
+@pytest.mark.parametrize(("attempts", "share"), [(2, 8), (3, 12), (4, 12)])
+def test_an_interrupted_search_ends_at_the_best_so_far(attempts: int, share: int) -> None:
+    dial, notes = Network(network=13, layer=0, interrupt=attempts).search()
+    assert dial == Dial(share / STEPS) and "interrupted" in notes[0]
+
+
+def test_an_interrupt_before_anything_holds_is_one() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Network(network=13, layer=0, interrupt=1).search()
+
+
+def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    first, second = Network(network=13, layer=0, interrupt=3), Network(network=13, layer=0)
+    first.store = second.store = Store(tmp_path / "found.sqlite")
+    first.search()
+    whole = Network(network=13, layer=0)
+    assert second.search() == whole.search()
+    assert len(second.dials) == len(whole.dials) - 3 and not set(first.dials[:2]) & set(second.dials)
+
+
 def test_nothing_where_no_step_holds() -> None:
     dial, _ = Network(network=0, layer=0).search()
     assert dial.share == 0
@@ -77,7 +131,7 @@ def test_steps_that_save_nothing_yet_are_no_end() -> None:
         run = network.attempt(choose)
         return run if network.dials[-1].share > 0.5 else Run(MODEL, ())
 
-    found = farthest(coarse, network.choose, network.missed, network.change, "--bound 1", lambda *_: None)
+    found = farthest(coarse, network.choose, network.judge, lambda *_: None)
     assert found.dial == Dial(0.5) and not found.run.changed and "not within --bound 1 beyond" in found.notes[0]
 
 
@@ -88,5 +142,5 @@ def test_one_attempt_where_there_is_nothing_to_choose_from() -> None:
         network.attempt(choose)
         return Run(MODEL, ())
 
-    found = farthest(unchanged, network.choose, network.missed, network.change, "", lambda *_: None)
+    found = farthest(unchanged, network.choose, network.judge, lambda *_: None)
     assert len(network.dials) == 1 and not found.run.changed

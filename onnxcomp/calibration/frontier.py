@@ -1,0 +1,58 @@
+"""How far into a network the data has been run already: what lies before the next layer is not computed again.
+
+Layers are fitted in the order of the graph, each on what those before it give. All that the rest of a network needs of
+what is before a layer are the tensors that are made before it and read from it on; these are kept, for every batch.
+"""
+
+from onnxcomp.calibration.data import Batches
+from onnxcomp.calibration.taps import Taps
+from onnxcomp.model import Model
+from onnxcomp.runtime.session import Feed
+
+MAX_BYTES = 1 << 28  # of tensors kept; where they are larger the frontier stays where it was
+
+
+class Frontier:
+    """Of one network on `data`. It is right as long as what is before it does not change, see `passed`."""
+
+    def __init__(self, data: Batches, batch: int, threads: int | None = None, max_bytes: int = MAX_BYTES) -> None:
+        self._data = data
+        self._batch = batch
+        self._threads = threads
+        self._max_bytes = max_bytes
+        self._kept: list[Feed] = []  # nothing: the frontier is where the network begins
+        self.passed: frozenset[str] = frozenset()  # tensors made before it
+
+    def advance(self, model: Model, output: str) -> None:
+        """Up to the node of `model` that gives `output`, unless it is there, or beyond, or too much would be kept."""
+        before, live = _live(model, output)
+        if not before > self.passed or not live:
+            return
+        found: list[Feed] = []
+        size = 0
+        taps = Taps(model, live, self._threads, self.given)
+        for number, feed in enumerate(self._data.batches(self._batch)):
+            found.append(taps.read(self.beside(number, feed)))
+            size += sum(array.nbytes for array in found[-1].values())
+            if max(size, size // len(found) * len(self._kept)) > self._max_bytes:
+                return
+        self._kept, self.passed = found, before
+
+    @property
+    def given(self) -> Feed:
+        """What a feed has beside the network's inputs, of one of them."""
+        return self._kept[0] if self._kept else {}
+
+    def beside(self, number: int, feed: Feed) -> Feed:
+        """`feed`, batch `number` of the network's inputs, and what is kept of that batch."""
+        return {**feed, **self._kept[number]} if self._kept else feed
+
+
+def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
+    """Tensors made before the node that gives `output`, and those of them that it or what is behind it needs."""
+    nodes = model.graph.nodes
+    where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs))
+    made = {tensor.name for node in nodes[:where] for tensor in node.outputs if model.constant(tensor) is None}
+    read = dict.fromkeys(tensor.name for node in nodes[where:] for tensor in node.inputs)
+    read.update(dict.fromkeys(tensor.name for tensor in model.graph.outputs))
+    return frozenset(made), [name for name in read if name in made]

@@ -1,0 +1,109 @@
+"""Work on several processes: one function over many items, beside a value that all of them share.
+
+Any `concurrent.futures.Executor` will do. There are two: processes of this machine, and those of a Dask cluster by its
+address, through `dask.distributed`'s own executor.
+"""
+
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from onnxcomp.errors import UsageError
+
+S = TypeVar("S")
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor, and how a value gets to its processes once; `remote` where they may be on other machines."""
+
+    executor: Executor
+    share: Callable[[object], object]
+    remote: bool = False
+
+    def each(self, function: Callable[[S, I], R], shared: S, items: Sequence[I]) -> Iterator[tuple[I, R]]:
+        """Every item with `function(shared, item)`, as they are finished.
+
+        All are picklable, `function` by its name. What it raises is raised here; what was not begun then is not.
+        """
+        handle = self.share(shared)
+        futures: dict[Future[R], I] = {self.executor.submit(_call, function, handle, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+@contextmanager
+def local(processes: int) -> Iterator[Workers]:
+    """So many processes of this machine, each of which calculates on one thread."""
+    with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
+        executor = ProcessPoolExecutor(processes, get_context("spawn"), _begin)
+        try:
+            yield Workers(executor, lambda value: _kept(Path(folder), value))
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Workers]:
+    """The workers of the Dask cluster at `address`. UsageError where it does not answer, or dask is not installed."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--cluster needs dask: pip install 'onnxcomp[cluster]'") from error
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--cluster {address}: no scheduler answers there: {error}") from error
+    with client:
+        yield Workers(client.get_executor(pure=False), lambda value: client.scatter(value, broadcast=True), remote=True)
+
+
+def processes_here() -> int:
+    """How many processes this one may keep busy."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class _File:
+    """A value in a file, read once by every process."""
+
+    path: Path
+
+
+def _kept(folder: Path, value: object) -> _File:
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    return _File(Path(file.name))
+
+
+@lru_cache(maxsize=1)
+def _read(file: _File) -> Any:
+    with file.path.open("rb") as stream:
+        return pickle.load(stream)
+
+
+def _call(function: Callable[[Any, Any], R], shared: object, item: object) -> R:
+    return function(_read(shared) if isinstance(shared, _File) else shared, item)
+
+
+def _begin() -> None:
+    """Of a process: Ctrl-C is for the one that gave it its work, and threads are for as many processes as there are."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)
