@@ -41,13 +41,13 @@ def work_of(fragment: Fragment, shapes: Shapes, dtypes: Mapping[str, int]) -> st
     return digest.hexdigest()
 
 
-def _effort(value: NDArray[np.generic], *, zeros: bool) -> tuple[Any, ...]:
+def _effort(value: NDArray[Any], *, zeros: bool) -> tuple[Any, ...]:
     """What of a constant decides the time: `zeros` where its operator knows them; of shapes and indices the values.
 
     Of a bitmap also roughly how the bits lie, which blocks and zeros at random differ in.
     """
     if value.dtype == np.uint8 and zeros:
-        return int(np.unpackbits(value).sum()), round(np.count_nonzero(value) / max(value.size, 1), 1)
+        return int(np.unpackbits(value.view(np.uint8)).sum()), round(np.count_nonzero(value) / max(value.size, 1), 1)
     if np.issubdtype(value.dtype, np.floating):
         return (int(np.count_nonzero(value)),) if zeros else ()
     return (value.tobytes(),)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from onnxcomp.context import Context
-from onnxcomp.pass_api import Candidate, Chooser, Declined, Dial, Pass, Proposal
-from onnxcomp.pass_manager import Applied, Progress, Run
+from onnxcomp.pass_api import Candidate, Chooser, Declined, Dial, Pass, Progress, Proposal
+from onnxcomp.pass_manager import Applied, Run
 
 Attempt = Callable[[Chooser], Run]
 """A run of all passes with that chooser."""

@@ -14,6 +14,7 @@ from onnxcomp.errors import BudgetMissed, OnnxcompError, UsageError
 from onnxcomp.report import tables
 from onnxcomp.report.text import plain
 from onnxcomp.version import VERSION
+from onnxcomp.workers import processes_here
 
 _FILE = click.Path(path_type=Path)
 
@@ -139,6 +140,9 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
 @click.option("--plan", type=_FILE, callback=_writable, metavar="FILE", help="Write the choices made.")
 @click.option("--replay", type=_FILE, metavar="FILE", help="Make the choices of a plan.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes that weigh candidates. [default: one a core]")
+@click.option("--cluster", metavar="tcp://HOST:PORT", help="A Dask cluster that weighs candidates instead.")
+@click.option("--cache/--no-cache", default=True, help="Use, and keep, what was found out earlier. [default: --cache]")
 @click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
 @click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
 @_data_options
@@ -148,6 +152,7 @@ def optimize(
     """Compress IN.onnx, prove it equal, write OUT.onnx and report."""
     if target is None and not options["dry_run"]:
         raise UsageError("give OUT.onnx, the file to write, or --dry-run")
+    options["jobs"] = options["jobs"] or processes_here()
     with tables.progress(quiet) as tell:
         result = commands.optimize(source, target, report=report, progress=tell, **options)
     _write_json(json_path, result.report.to_json())

@@ -19,8 +19,7 @@ from onnxcomp.cost.host_profile import HostProfile, profile_host
 from onnxcomp.cost.profile_cache import keep_profile, kept_profile, profile_path
 from onnxcomp.inspection import Inspection, inspect_model
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Pass
-from onnxcomp.pass_manager import Progress
+from onnxcomp.pass_api import Pass, Progress
 from onnxcomp.pipeline import Result, open_for
 from onnxcomp.quantized import CALIBRATION_SAMPLES
 from onnxcomp.report.document import check_path, write_document

@@ -26,6 +26,7 @@ from onnxcomp.runtime.session import run, session
 from onnxcomp.sensitivity import OutputChange
 from onnxcomp.store import Shelf, Store
 from onnxcomp.version import VERSION
+from onnxcomp.workers import Workers
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class Context:
     goal: Literal["latency", "size"] = "latency"  # what is to become less
     data: Data | None = None  # the user's, to fit what approximates; None: there is none
     store: Store | None = None  # what earlier runs found out; None: nothing is kept
+    workers: Workers | None = None  # other processes for what takes long; None: this one
     layerwise: Layerwise | None = None  # of the pass that runs, where there is data
 
     @classmethod
@@ -75,6 +77,7 @@ class Context:
         goal: Literal["latency", "size"] = "latency",
         fitting: bool = False,
         store: Store | None = None,
+        workers: Workers | None = None,
     ) -> "Context":
         """For `model` on samples of `data`, one at a time, with the machine's profile where one is kept.
 
@@ -93,6 +96,7 @@ class Context:
             goal=goal,
             data=data if fitting else None,
             store=store,
+            workers=workers,
         )
 
     def on(self, model: Model) -> "Context":
@@ -108,7 +112,11 @@ class Context:
     def shelf(self, kind: type[T], purpose: str) -> Shelf[T]:
         """Where values are kept that this version finds of this model, on this data and machine, to some `purpose`."""
         data = "" if self.data is None else self.data.hash
-        where = (VERSION, self.digest, data, machine_words(self.threads), dict(self.input_shapes), self.seed, self.portable)
+        try:
+            digest = self.digest
+        except ModelError:  # too large to be put into one message: nothing is kept of it
+            return Shelf(None, "", kind)
+        where = (VERSION, digest, data, machine_words(self.threads), dict(self.input_shapes), self.seed, self.portable)
         return Shelf(self.store, repr((*where, purpose)), kind)
 
     @cached_property

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
 from onnxcomp.context import Context
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Dial, Pass, Picks, Proposal
-from onnxcomp.pass_manager import Progress, Run
+from onnxcomp.pass_api import Dial, Pass, Picks, Progress, Proposal
+from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few

@@ -24,6 +24,10 @@ class PassOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Progress = Callable[[str, int, int], None]
+"""Told the stage, how much is done, and of how much."""
+
+
 @dataclass(frozen=True)
 class Declined:
     """A node that a pass leaves alone, and why."""
@@ -81,6 +85,10 @@ class Pass(ABC):
     @abstractmethod
     def match(self, graph: Model) -> Iterable[Site | Declined]:
         """Every place the pass could act, and every place of its kind where it cannot."""
+
+    def prepare(self, sites: Sequence[Site], context: Context, progress: Progress) -> None:
+        """Find out what `propose` will need, for all sites at once. By default nothing. Mutates no model."""
+        return
 
     @abstractmethod
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:

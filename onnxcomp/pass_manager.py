@@ -16,16 +16,12 @@ from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Pass, Proposal, Site
+from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Pass, Progress, Proposal, Site
 from onnxcomp.pipeline_text import build, parse_pipeline
 from onnxcomp.planner import fastest
 from onnxcomp.selection import Selection
 
 MAX_REWRITE_ERROR = 1e-4  # relative L2 of a rewritten fragment against what it replaces; float32 sums reach about 1e-6
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage, how much is done, and of how much."""
-
 
 _Proven = tuple[Site, Candidate, float | None]
 
@@ -156,6 +152,7 @@ def _run(
     start = perf_counter()
     model, sites, declined = _sites(one, before, selection)
     context = context.on(model)
+    one.prepare(sites, context, progress)
     proposals, refused = _proposals(one, sites, context, progress)
     timings = {p.site.key: p.timing for p in proposals if p.timing}
     picks = choose(one, context, proposals)

@@ -20,8 +20,8 @@ from onnxcomp.dial import Judge, Verdict, farthest
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Chooser, Pass
-from onnxcomp.pass_manager import PassManager, Progress, Run
+from onnxcomp.pass_api import Chooser, Pass, Progress
+from onnxcomp.pass_manager import PassManager, Run
 from onnxcomp.plan import Plan, choices_of
 from onnxcomp.planner import fastest, unhurried
 from onnxcomp.portable import inline_functions
@@ -34,6 +34,7 @@ from onnxcomp.settings import Settings
 from onnxcomp.store import Store
 from onnxcomp.verify import Comparison, compare
 from onnxcomp.version import VERSION
+from onnxcomp.workers import workers
 
 RANDOM_SAMPLES = 4  # inputs to verify on where there is no data
 SLOWER = 0.97  # of the input's speed: less is more than repeats differ by
@@ -98,20 +99,21 @@ def optimize(
     if plan:
         plan.require_input(_sha256(source), source)
     data = open_for(model, source, settings)
-    context = Context.on_data(
-        model,
-        data,
-        settings.threads,
-        settings.seed,
-        measuring=plan is None,
-        portable=settings.portable,
-        goal=plan.goal if plan else settings.goal,
-        fitting=settings.data is not None,
-        store=Store() if settings.cache else None,
-    )
     if plan:
         plan.require_data(data)
-    with _scratch(target) as folder:
+    with _scratch(target) as folder, workers(settings.jobs, settings.cluster) as others:
+        context = Context.on_data(
+            model,
+            data,
+            settings.threads,
+            settings.seed,
+            measuring=plan is None,
+            portable=settings.portable,
+            goal=plan.goal if plan else settings.goal,
+            fitting=settings.data is not None,
+            store=Store() if settings.cache else None,
+            workers=others,
+        )
         unsound = _why_unsound(model)
         if unsound:
             best = _untouched(model, source, f"onnx's checker refuses it: {unsound}")
@@ -205,19 +207,22 @@ def _runs(attempt: Attempt, asked: Judge, settings: Settings, tell: Progress, *,
     return [first, within_bound(attempt, other, asked.missed, settings.bound, tell)]
 
 
-def _judge(
-    source: Path, place: Path, data: Data, context: Context, manager: PassManager, settings: Settings
-) -> Judge:
+def _judge(source: Path, place: Path, data: Data, context: Context, manager: PassManager, settings: Settings) -> Judge:
     """What runs are held against; each is written to `place` for a moment."""
     search = settings.model_dump_json(include=_DECIDING) if isinstance(settings.metric, str | None) else None
     on = context if search else replace(context, store=None)
     return Judge(
         missed=partial(_missed, source, place, data, settings),
-        change=lambda model: context.output_change.of(model),
+        change=partial(_change, context),
         enough=partial(_enough, source, place, data, settings) if settings.targeted else None,
         bound=settings.bound,
         shelf=on.shelf(Verdict, f"{manager.text} {search}"),
     )
+
+
+def _change(context: Context, model: Model) -> float:
+    """What `model` does to the outputs; what it takes to tell is made when first asked for."""
+    return context.output_change.of(model)
 
 
 def _enough(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> bool:

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     replay: Path | None = None
     require_gain: bool = False
     cache: bool = True
+    jobs: int = Field(1, ge=1, le=1024)
+    cluster: str | None = None
 
     @classmethod
     def of(cls, **options: Any) -> "Settings":

@@ -18,8 +18,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 MAX_BYTES = 256 << 20  # of values; the least recently written go first
 _SCHEMA = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, value BLOB NOT NULL, written REAL NOT NULL)"
-_FORGET = """DELETE FROM found WHERE key IN (
-    SELECT key FROM (SELECT key, SUM(LENGTH(value)) OVER (ORDER BY written DESC) AS total FROM found) WHERE total > ?)"""
+_FORGET = """
+    DELETE FROM found WHERE key IN (
+        SELECT key FROM (SELECT key, SUM(LENGTH(value)) OVER (ORDER BY written DESC) AS total FROM found)
+        WHERE total > ?
+    )"""
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")
 T = TypeVar("T")
 _PATIENCE_S = 5.0  # that another process may take to write

@@ -9,17 +9,17 @@ import pickle
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
-from onnxcomp.errors import UsageError
+from onnxcomp.errors import OnnxcompError, UsageError
 
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741
@@ -44,9 +44,24 @@ class Workers:
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenExecutor as error:
+            raise OnnxcompError("one of the processes was ended from outside, short of memory perhaps") from error
         finally:
             for future in futures:
                 future.cancel()
+
+
+@contextmanager
+def workers(processes: int, address: str | None) -> Iterator[Workers | None]:
+    """Those of the cluster at `address`, else so many processes here, or None where one will do."""
+    if address is not None:
+        with cluster(address) as found:
+            yield found
+    elif processes > 1:
+        with local(processes) as found:
+            yield found
+    else:
+        yield None
 
 
 @contextmanager
@@ -68,7 +83,7 @@ def cluster(address: str) -> Iterator[Workers]:
     except ImportError as error:
         raise UsageError("--cluster needs dask: pip install 'onnxcomp[cluster]'") from error
     try:
-        client = Client(address, timeout="10s")
+        client: Any = cast(Any, Client)(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise UsageError(f"--cluster {address}: no scheduler answers there: {error}") from error
     with client:

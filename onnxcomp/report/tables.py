@@ -15,7 +15,7 @@ from onnxcomp.bench import BenchResult, ModelBench
 from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.layer_times import LayerTimes, Row
 from onnxcomp.inspection import Inspection
-from onnxcomp.pass_manager import Progress as Tell
+from onnxcomp.pass_api import Progress as Tell
 from onnxcomp.report.schema import Report
 from onnxcomp.report.text import count, pair, plain, size, summary
 from onnxcomp.verify import Comparison

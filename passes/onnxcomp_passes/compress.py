@@ -21,29 +21,26 @@ Applies where prune, penni and kronecker do, and needs data. Passes behind it ma
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
 from onnxcomp.context import Context, NotRunnable
-from onnxcomp.errors import DataError, ModelError
+from onnxcomp.errors import ModelError
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.numerics.allocation import allocate
-from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Proposal, Site
+from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Progress, Proposal, Site
 from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
-from onnxcomp_passes.prune import Prune
-from onnxcomp_passes.sparse_form import sparse_form
-from onnxcomp_passes.stand_in import StandInOptions, StandInPass, problem_of, why_not_here
+from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
 from onnxcomp_passes.strengths import METHODS
-from onnxcomp_passes.worth import Unit, costs_of, loss_of, ratio, unbeaten
+from onnxcomp_passes.weighing import AS, Ledger, Weigher, bare, judge_elsewhere
+from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
 _LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
-_AS = "as"  # the option that tells which method, at which strength, a candidate is of
 
 
 class CompressOptions(StandInOptions):
@@ -74,24 +71,39 @@ class Compress(StandInPass, BudgetPass):
     options: CompressOptions
     readers = LAYERS
 
+    def prepare(self, sites: Sequence[Site], context: Context, progress: Progress) -> None:
+        """Find out what every method at every strength costs and loses at each site, unless an earlier run did.
+
+        Times are taken one after the other, then the losses by as many processes as there are.
+        """
+        open_ = {site.key: site for site in sites if isinstance(site, FactorSite) and not _why_not(site, context)}
+        if context.measuring and open_:
+            found = self._findings(context)
+            waiting = {key: site for key, site in open_.items() if key not in found}
+            found.update(_weighed(waiting, self.options.methods, self._unit(context), context, progress))
+
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """Every method at every strength, with its cost and losses, but those that others beat in both."""
         assert isinstance(site, FactorSite)
-        refusal = why_not_here(site, context) or site.why_not_approximated(on_data=True)
+        refusal = _why_not(site, context)
         if refusal:
             yield Declined(site.name, refusal)
-        elif not context.measuring:
-            yield from self._drafts(site, context)
-        else:
-            key = f"{self.text()} {self._unit(context)} {_digest(context)} {site.key}"
-            found = context.once(key, lambda: self._weighed(site, context))
-            yield from found
-            if not found:
-                yield Declined(site.name, f"no method would save any {_WORDS[self._unit(context)]}")
+            return
+        unit = self._unit(context)
+        if not context.measuring:
+            yield from Weigher(self.options.methods, unit, context).drafts(site)
+            return
+        self.prepare([site], context, lambda *_: None)
+        found = self._findings(context)[site.key]
+        if isinstance(found, str):
+            raise NotRunnable(found)
+        yield from found
+        if not found:
+            yield Declined(site.name, f"no method would save any {_WORDS[unit]}")
 
     def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """By the candidate's own method."""
-        one = next(one for one in self._passes(context) if one.text() == candidate.options[_AS])
+        one = Weigher(self.options.methods, self._unit(context), context).method_of(candidate)
         return one.fitted(site, candidate, problem, context)
 
     def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
@@ -125,69 +137,66 @@ class Compress(StandInPass, BudgetPass):
             return "macs"
         return "bytes" if context.goal == "size" else "ms"
 
-    def _passes(self, context: Context) -> list[StandInPass]:
-        unit = self._unit(context)
-        return [one for name in self.options.methods.split("+") for one in METHODS[name].passes(unit)]
-
-    def _drafts(self, site: FactorSite, context: Context) -> Iterator[Candidate]:
-        """Of every method that takes the layer, fitted to its weight alone; none told twice."""
-        told = []
-        for one in self._passes(context):
-            if site.nodes[0].op not in one.readers or one.why_not(site):
-                continue
-            for draft in one.propose(site, context):
-                if isinstance(draft, Candidate) and (draft.method, draft.options) not in told:
-                    told.append((draft.method, draft.options))
-                    yield replace(draft, options={**draft.options, _AS: one.text()})
-
-    def _weighed(self, site: FactorSite, context: Context) -> list[Candidate]:
-        """The candidates that can be worth choosing, with costs and losses, and without what `refine` makes anew."""
-        unit = self._unit(context)
-        problem = problem_of(site, context, sequential=False)
-        cheapest: dict[str, Candidate] = {}  # of each method and strength
-        for draft in self._drafts(site, context):
-            one = self._as_run(site, draft, context)
-            other = cheapest.get(one.options[_AS])
-            if ratio(one, unit) < (1.0 if other is None else ratio(other, unit)):
-                cheapest[one.options[_AS]] = one
-        fits = []
-        for one in cheapest.values():
-            fit = self.fitted(site, one, problem, context) if one.error else one
-            fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
-        return [self._with_change(one, fit, context) for one, fit in unbeaten(fits, unit)]
-
-    def _as_run(self, site: FactorSite, draft: Candidate, context: Context) -> Candidate:
-        """`draft` with the costs of what passes behind this one make of it."""
-        one = next(one for one in self._passes(context) if one.text() == draft.options[_AS])
-        if not isinstance(one, Prune):
-            return draft
-        found = self._sparse_form(one, site, context)
-        return replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs) if found else draft
-
-    def _sparse_form(self, one: Prune, site: FactorSite, context: Context) -> Candidate | None:
-        """What becomes of the layer with the zeros of `one`; timed once for layers alike, which networks repeat."""
-        when: Literal["faster", "always"] = (
-            "faster" if self._unit(context) == "ms" and not context.portable else "always"
-        )
-        shapes = [context.shapes.get(tensor.name) for node in site.fused for tensor in node.inputs]
-        alike = f"{one.text()} {when} {[node.op for node in site.fused]} {site.walk} {shapes}"
-        return context.once(alike, lambda: sparse_form(site, one.project(site.weight), context, when))
-
-    def _with_change(self, one: Candidate, fit: Candidate, context: Context) -> Candidate:
-        """With what it does to the network; without fragments, which of every strength would be a network's worth."""
-        if not one.error:
-            return replace(one, network_change=0.0)
-        assert context.layerwise is not None and fit.before is not None
+    def _findings(self, context: Context) -> "dict[str, _Finding]":
+        """What was found so far of the layers, by their keys: the same for all runs of a search."""
         try:
-            change = context.output_change.of(context.layerwise.replaced(fit.before))
-        except (ModelError, DataError) as error:
-            raise NotRunnable(str(error)) from error
-        return replace(one, network_change=change, before=None, after=None)
+            question = f"{self.options.methods} {self._unit(context)} {context.digest}"
+        except ModelError:  # a network too large for ONNX Runtime to be given: each layer will say so
+            question = f"{self.options.methods} {self._unit(context)}"
+        return context.once(question, dict[str, _Finding])
 
 
-def _digest(context: Context) -> str:
-    """Of the network. Raises NotRunnable where it is too large for ONNX Runtime to be given."""
-    try:
-        return context.digest
-    except ModelError as error:
-        raise NotRunnable(str(error)) from error
+_Finding = list[Candidate] | str
+"""What can be worth choosing for a layer, or why nothing can be told."""
+
+
+def _why_not(site: FactorSite, context: Context) -> str | None:
+    return why_not_here(site, context) or site.why_not_approximated(on_data=True)
+
+
+def _weighed(
+    sites: Mapping[str, FactorSite], methods: str, unit: Unit, context: Context, progress: Progress
+) -> Iterator[tuple[str, _Finding]]:
+    """The finding for each site, by its key."""
+    weigher = Weigher(methods, unit, context)
+    prices, losses = (Ledger(context, f"{what} {methods} {unit}") for what in ("prices", "losses"))
+    priced: dict[str, list[Candidate]] = {}
+    for done, (key, site) in enumerate(sites.items()):
+        progress("compress: costs", done, len(sites))
+        kept = losses.get(key)
+        if kept is not None:
+            yield key, kept
+            continue
+        try:
+            priced[key] = prices.get(key) or weigher.priced(site)
+        except NotRunnable as error:
+            yield key, str(error)
+            continue
+        prices.put(key, priced[key])
+    for done, (key, found) in enumerate(_judged(sites, priced, weigher, context)):
+        progress("compress: losses", done + 1, len(priced))
+        if not isinstance(found, str):
+            losses.put(key, found)
+        yield key, found
+
+
+def _judged(
+    sites: Mapping[str, FactorSite], priced: Mapping[str, list[Candidate]], weigher: Weigher, context: Context
+) -> Iterator[tuple[str, _Finding]]:
+    """By the context's workers, or here where there are none."""
+    if context.workers is None:
+        for key, candidates in priced.items():
+            try:
+                yield key, weigher.judged(sites[key], candidates)
+            except NotRunnable as error:
+                yield key, str(error)
+        return
+    items = [(key, [bare(one) for one in candidates]) for key, candidates in priced.items()]
+    for (key, _), found in context.workers.each(judge_elsewhere, weigher.elsewhere(), items):
+        yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
+
+
+def _whole(found: Candidate, priced: Sequence[Candidate]) -> Candidate:
+    """With the fragments that it had, where it is exact; what changes weights is fitted anew."""
+    own = next(one for one in priced if one.options[AS] == found.options[AS])
+    return found if found.error else replace(found, before=own.before, after=own.after)

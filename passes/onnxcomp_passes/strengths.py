@@ -42,3 +42,8 @@ METHODS = MappingProxyType(
         "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
     }
 )
+
+
+def passes_of(methods: str, unit: Unit) -> list[StandInPass]:
+    """Of the methods, joined by +, at every strength that can save some of `unit`."""
+    return [one for name in methods.split("+") for one in METHODS[name].passes(unit)]
