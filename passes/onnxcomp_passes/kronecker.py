@@ -39,6 +39,7 @@ from onnxcomp.numerics import als, kronecker
 from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
+from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
 from onnxcomp_passes.factor_sites import FactorSite
@@ -107,7 +108,8 @@ class Kronecker(StandInPass):
         share = _SHARE if self._measuring and only is None else inf
         search = Search(site.groups, cost, share, only, self.options.max_macs)
         key = self._key(site, context)
-        return context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
+        with fit_for(site.weight[0].size):
+            return context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
 
     def _key(self, site: FactorSite, context: Context) -> str:
         """Tells searches of different results apart."""

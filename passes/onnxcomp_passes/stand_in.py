@@ -16,6 +16,7 @@ from onnxcomp.factored.counting import multiply_adds
 from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
+from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate, Declined, Pass, PassOptions, Site
 from onnxcomp_passes.factor_sites import FactorSite, Reader, factor_sites
 
@@ -48,7 +49,9 @@ class StandInPass(Pass):
         """The candidate with its numbers fitted to the data, and the bias that keeps the outputs' means."""
         assert isinstance(site, FactorSite)
         problem = problem_of(site, context, sequential=self.options.sequential)
-        return replace(self.fitted(site, candidate, problem, context), timing=candidate.timing)
+        with fit_for(problem.size):
+            fit = self.fitted(site, candidate, problem, context)
+        return replace(fit, timing=candidate.timing)
 
     @abstractmethod
     def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:

@@ -13,6 +13,7 @@ from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
+from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate
 from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.layers import LAYERS
@@ -62,9 +63,10 @@ class Weigher:
         """
         problem = problem_of(site, self._context, sequential=False)
         fits = []
-        for one in priced:
-            fit = self.method_of(one).fitted(site, one, problem, self._context) if one.error else one
-            fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
+        with fit_for(problem.size):
+            for one in priced:
+                fit = self.method_of(one).fitted(site, one, problem, self._context) if one.error else one
+                fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
         return [self._with_change(one, fit) for one, fit in unbeaten(fits, self._unit)]
 
     def method_of(self, one: Candidate) -> StandInPass:
