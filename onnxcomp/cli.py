@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +11,9 @@ import click
 
 from onnxcomp import commands
 from onnxcomp.errors import BudgetMissed, OnnxcompError, UsageError
+from onnxcomp.fleet import Job, jobs_of, make_folder
 from onnxcomp.report import tables
+from onnxcomp.report.schema import Report
 from onnxcomp.report.text import plain
 from onnxcomp.version import VERSION
 from onnxcomp.workers import processes_here
@@ -43,8 +45,18 @@ class _OneLineErrors(click.Group):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo("onnxcomp: " + plain(" ".join(message.split())), err=True)
+    _say(message)
     sys.exit(code)
+
+
+def _complain(error: OnnxcompError) -> int:
+    """One line on stderr, and the exit code."""
+    _say(str(error))
+    return error.exit_code
+
+
+def _say(message: str) -> None:
+    click.echo("onnxcomp: " + plain(" ".join(message.split())), err=True)
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -114,8 +126,7 @@ def _write_json(path: Path | None, value: Any) -> None:
 
 
 @main.command()
-@click.argument("source", metavar="IN.onnx", type=_FILE)
-@click.argument("target", metavar="OUT.onnx", type=_FILE, required=False)
+@click.argument("paths", metavar="IN.onnx OUT.onnx | IN... FOLDER", nargs=-1, required=True, type=_FILE)
 @click.option(
     "--passes",
     default="auto",
@@ -146,21 +157,62 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
 @click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
 @_data_options
-def optimize(
-    source: Path, target: Path | None, json_path: Path | None, quiet: bool, report: Path | None, **options: Any
-) -> None:
-    """Compress IN.onnx, prove it equal, write OUT.onnx and report."""
-    if target is None and not options["dry_run"]:
-        raise UsageError("give OUT.onnx, the file to write, or --dry-run")
+def optimize(paths: tuple[Path, ...], json_path: Path | None, quiet: bool, report: Path | None, **options: Any) -> int:
+    """Compress IN.onnx, prove it equal, write OUT.onnx and report.
+
+    Of several models, or all those in a folder, each result goes to FOLDER; the exit code is that of the first that
+    does not end with 0.
+    """
     options["jobs"] = options["jobs"] or processes_here()
+    work = jobs_of(paths, dry_run=options["dry_run"])
+    if len(work) == 1:
+        found = _optimize(work[0], quiet, report, options)
+        _write_json(json_path, found.to_json())
+        _require_budget(work[0], found)
+        return 0
+    for name, value in {"plan": options["plan"], "replay": options["replay"], "report": report}.items():
+        if value is not None:
+            raise UsageError(f"--{name} is for one model at a time, and these are {len(work)}")
+    return _optimize_all(work, json_path, quiet, options)
+
+
+def _optimize(job: Job, quiet: bool, report: Path | None, options: dict[str, Any]) -> Report:
+    """One model, and its table."""
+    if not options["dry_run"]:
+        make_folder(job)
     with tables.progress(quiet) as tell:
-        result = commands.optimize(source, target, report=report, progress=tell, **options)
-    _write_json(json_path, result.report.to_json())
+        found = commands.optimize(job.source, job.target, report=report, progress=tell, **options).report
     if not quiet:
-        tables.print_report(result.report, None if options["dry_run"] else target)
-    if result.report.missed:
-        kept = "the best so far was saved" if result.report.output.path else "nothing was written"
-        raise BudgetMissed(f"{source}: {'; '.join(result.report.missed)}; {kept}")
+        tables.print_report(found, None if options["dry_run"] else job.target)
+    return found
+
+
+def _optimize_all(work: Sequence[Job], json_path: Path | None, quiet: bool, options: dict[str, Any]) -> int:
+    """One after the other, each whatever became of those before it; the first code that is not 0."""
+    entries: list[dict[str, Any]] = []
+    codes = []
+    for job in work:
+        try:
+            found = _optimize(job, quiet, None, options)
+        except OnnxcompError as error:
+            entries.append(
+                {"schema": 1, "exit": error.exit_code, "input": {"path": str(job.source)}, "error": str(error)}
+            )
+            codes.append(_complain(error))
+            continue
+        entries.append(found.to_json())
+        try:
+            _require_budget(job, found)
+        except BudgetMissed as error:
+            codes.append(_complain(error))
+    _write_json(json_path, {"schema": 1, "models": entries})
+    return next(iter(codes), 0)
+
+
+def _require_budget(job: Job, found: Report) -> None:
+    if found.missed:
+        kept = "the best so far was saved" if found.output.path else "nothing was written"
+        raise BudgetMissed(f"{job.source}: {'; '.join(found.missed)}; {kept}")
 
 
 @main.command()

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from onnxcomp.layerwise import Layerwise
 from onnxcomp.model import Model
 from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
-from onnxcomp.sensitivity import OutputChange
+from onnxcomp.sensitivity import OutputChange, samples_for
 from onnxcomp.store import Shelf, Store
 from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
@@ -123,7 +124,8 @@ class Context:
     def output_change(self) -> OutputChange:
         """What changes of the model do to its outputs. Only where there is data."""
         assert self.data is not None, "asked for where there is data"
-        return OutputChange(self.model, self.data, self.threads)
+        made = (self.shapes.get(tensor.name, ()) for node in self.model.graph.nodes for tensor in node.outputs)
+        return OutputChange(self.model, self.data, self.threads, samples_for(sum(map(prod, made)) // self.batch))
 
     @property
     def batch(self) -> int:

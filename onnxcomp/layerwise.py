@@ -51,7 +51,7 @@ class LayerProblem:
     @property
     def size(self) -> int:
         """Q."""
-        return self.moment.shape[-1]
+        return int(self.moment.shape[-1])
 
     def bias(self, weight: NDArray[np.floating]) -> NDArray[np.float32]:
         """b' (C_out) that goes with W' = `weight`: what keeps the outputs' means."""

@@ -6,7 +6,6 @@ the error, so those of several layers add up, as long as they are small.
 """
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +15,14 @@ from scipy.special import log_softmax
 
 from onnxcomp.calibration.data import Batches
 from onnxcomp.calibration.first import First
+from onnxcomp.calibration.frontier import Frontier
+from onnxcomp.calibration.taps import Taps
 from onnxcomp.model import Model
-from onnxcomp.runtime.session import Feed, run, session
+from onnxcomp.runtime.session import Feed
 
 SAMPLES = 256  # of the data, from its start
+FEWEST = 64
+ACTIVATIONS = 500_000_000  # of all samples, from which on fewer are taken: every candidate is a run over them
 _BATCH = 32
 _SUM = 1e-3  # how far the sum of probabilities may be off one
 
@@ -27,16 +30,23 @@ _SUM = 1e-3  # how far the sum of probabilities may be off one
 class OutputChange:
     """How far from the outputs of `original` other networks' are, of the same inputs and outputs."""
 
-    def __init__(self, original: Model, data: Batches, threads: int | None = None) -> None:
+    def __init__(self, original: Model, data: Batches, threads: int | None = None, samples: int = SAMPLES) -> None:
         self._original = original
-        self._data = data
+        self._data = First(data, samples)
         self._threads = threads
+        self._frontier = self._at_the_start()
 
-    def of(self, model: Model) -> float:
+    def of(self, model: Model, at: str | None = None) -> float:
         """Of `model`'s, summed over the outputs; infinite where one of them is no number any more.
 
-        Raises ModelError where it does not run, DataError where the data cannot be read.
+        `at` is the output of the layer that it differs in, if that is all; what is before it is not computed again as
+        long as layers are asked about in the order of the graph. Raises ModelError where `model` does not run,
+        DataError where the data cannot be read.
         """
+        if at is None or at in self._frontier.passed:
+            self._frontier = self._at_the_start()
+        if at is not None:
+            self._frontier.advance(self._original, at)
         changes = [change(got, want) for got, want in zip(self._outputs(model), self._expected, strict=True)]
         total = float(sum(changes))
         return total if math.isfinite(total) else math.inf
@@ -47,12 +57,21 @@ class OutputChange:
 
     @cached_property
     def _feeds(self) -> list[Feed]:
-        return list(First(self._data, SAMPLES).batches(_BATCH))
+        return list(self._data.batches(_BATCH))
 
     def _outputs(self, model: Model) -> list[NDArray[Any]]:
-        loaded = session(model.to_proto().SerializeToString(), self._threads)
-        batches: Sequence[list[NDArray[Any]]] = [run(loaded, feed) for feed in self._feeds]
-        return [np.concatenate([np.atleast_1d(one) for one in parts]) for parts in zip(*batches, strict=True)]
+        names = [tensor.name for tensor in self._original.graph.outputs]
+        taps = Taps(model, names, self._threads, self._frontier.given)
+        found = [taps.read(self._frontier.beside(number, feed)) for number, feed in enumerate(self._feeds)]
+        return [np.concatenate([np.atleast_1d(one[name]) for one in found]) for name in names]
+
+    def _at_the_start(self) -> Frontier:
+        return Frontier(self._data, _BATCH, self._threads)
+
+
+def samples_for(activations: int) -> int:
+    """How many samples will do for a network that gives so many numbers for each."""
+    return min(SAMPLES, max(FEWEST, ACTIVATIONS // max(activations, 1)))
 
 
 def change(got: NDArray[Any], want: NDArray[Any]) -> float:

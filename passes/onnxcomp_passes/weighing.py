@@ -67,7 +67,7 @@ class Weigher:
             for one in priced:
                 fit = self.method_of(one).fitted(site, one, problem, self._context) if one.error else one
                 fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
-        return [self._with_change(one, fit) for one, fit in unbeaten(fits, self._unit)]
+        return [self._with_change(site, one, fit) for one, fit in unbeaten(fits, self._unit)]
 
     def method_of(self, one: Candidate) -> StandInPass:
         """The pass that proposed it."""
@@ -120,13 +120,13 @@ class Weigher:
     def _sparse_form(self, one: Prune, site: FactorSite, when: Literal["faster", "always"]) -> Candidate | None:
         return sparse_form(site, one.project(site.weight), self._context, when)
 
-    def _with_change(self, one: Candidate, fit: Candidate) -> Candidate:
+    def _with_change(self, site: FactorSite, one: Candidate, fit: Candidate) -> Candidate:
         """With what it does to the network; without fragments, which of every strength would be a network's worth."""
         if not one.error:
             return replace(one, network_change=0.0)
         assert self._context.layerwise is not None and fit.before is not None
         try:
-            change = self._context.output_change.of(self._context.layerwise.replaced(fit.before))
+            change = self._context.output_change.of(self._context.layerwise.replaced(fit.before), site.key)
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
         return replace(one, network_change=change, before=None, after=None)

@@ -9,7 +9,7 @@ from scipy.special import rel_entr, softmax
 from onnxcomp.calibration import Data, open_data
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.sensitivity import SAMPLES, OutputChange, change
+from onnxcomp.sensitivity import SAMPLES, OutputChange, change, samples_for
 from tests.passes.graphs import model_of
 
 RNG = np.random.default_rng(0)
@@ -61,3 +61,19 @@ def test_a_network_on_the_first_samples() -> None:
 def test_outputs_that_are_no_numbers_are_as_bad_as_can_be() -> None:
     original = scaled(1)
     assert OutputChange(original, data_of(original, 4), threads=1).of(scaled(math.nan)) == math.inf
+
+
+@pytest.mark.parametrize(("activations", "samples"), [(0, 256), (1, 256), (4_000_000, 125), (10**9, 64)])
+def test_large_networks_are_run_on_fewer_samples(activations: int, samples: int) -> None:
+    assert samples_for(activations) == samples
+
+
+def test_what_is_before_the_layer_is_computed_once() -> None:
+    """Whatever the order in which layers are asked about, the answer is the same."""
+    text = "net (float[N, 3] x) => (float[N, 3] y) { a = Mul (x, w) b = Mul (a, v) y = Add (b, a) }"
+    weights = {"w": np.array([1, 2, 3], np.float32), "v": np.array([3, 2, 1], np.float32)}
+    original = model_of(text, weights)
+    whole, stepwise = (OutputChange(original, data_of(original, 40)) for _ in range(2))
+    for name, output in (("w", "a"), ("v", "b"), ("w", "a"), ("v", "b")):
+        other = model_of(text, {**weights, name: weights[name][::-1].copy()})
+        assert stepwise.of(other, output) == pytest.approx(whole.of(other)) and whole.of(other) > 0
