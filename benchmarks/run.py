@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import accuracy, auto, basis, caffenet, factored, layers, networks, unification, unified
+from figures import accuracy, auto, basis, caffenet, compression, factored, layers, networks, unification, unified
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -34,6 +34,7 @@ FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "auto": auto.measure,
     "accuracy": accuracy.measure,
     "unification": unification.measure,
+    "compression": compression.measure,
     **{name: partial(networks.measure, name) for name in NETWORKS},
 }
 GROUPS = {"networks": tuple(NETWORKS), "all": tuple(FIGURES)}

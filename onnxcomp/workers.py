@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from onnxcomp.errors import OnnxcompError, UsageError
 
+TIMEOUT = "10s"  # for a scheduler to answer
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -83,7 +84,7 @@ def cluster(address: str) -> Iterator[Workers]:
     except ImportError as error:
         raise UsageError("--cluster needs dask: pip install 'onnxcomp[cluster]'") from error
     try:
-        client: Any = cast(Any, Client)(address, timeout="10s")
+        client: Any = cast(Any, Client)(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:
         raise UsageError(f"--cluster {address}: no scheduler answers there: {error}") from error
     with client:

@@ -35,7 +35,7 @@ from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Prog
 from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
-from onnxcomp_passes.strengths import METHODS
+from onnxcomp_passes.strengths import METHODS, methods_for
 from onnxcomp_passes.weighing import AS, Ledger, Weigher, bare, judge_elsewhere
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
@@ -46,15 +46,17 @@ _LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothin
 class CompressOptions(StandInOptions):
     """Options of compress."""
 
-    methods: str = Field("+".join(METHODS), description="what to choose from, joined by +")
+    methods: str | None = Field(
+        None, description=f"what to choose from, joined by +: {', '.join(METHODS)}; by default all that may pay"
+    )
     macs: float | None = Field(
         None, gt=0, lt=1, description="multiply-adds to come down to, as a share of the dense network's, or near to it"
     )
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, text: str) -> str:
-        unknown = [name for name in text.split("+") if name not in METHODS]
+    def _known(cls, text: str | None) -> str | None:
+        unknown = [] if text is None else [name for name in text.split("+") if name not in METHODS]
         if unknown:
             raise ValueError(f"'{unknown[0]}' is no method; join some of {', '.join(METHODS)} by +")
         return text
@@ -80,7 +82,7 @@ class Compress(StandInPass, BudgetPass):
         if context.measuring and open_:
             found = self._findings(context)
             waiting = {key: site for key, site in open_.items() if key not in found}
-            found.update(_weighed(waiting, self.options.methods, self._unit(context), context, progress))
+            found.update(_weighed(waiting, self._methods(context), self._unit(context), context, progress))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """Every method at every strength, with its cost and losses, but those that others beat in both."""
@@ -91,7 +93,7 @@ class Compress(StandInPass, BudgetPass):
             return
         unit = self._unit(context)
         if not context.measuring:
-            yield from Weigher(self.options.methods, unit, context).drafts(site)
+            yield from Weigher(self._methods(context), unit, context).drafts(site)
             return
         self.prepare([site], context, lambda *_: None)
         found = self._findings(context)[site.key]
@@ -103,7 +105,7 @@ class Compress(StandInPass, BudgetPass):
 
     def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """By the candidate's own method."""
-        one = Weigher(self.options.methods, self._unit(context), context).method_of(candidate)
+        one = Weigher(self._methods(context), self._unit(context), context).method_of(candidate)
         return one.fitted(site, candidate, problem, context)
 
     def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
@@ -137,12 +139,15 @@ class Compress(StandInPass, BudgetPass):
             return "macs"
         return "bytes" if context.goal == "size" else "ms"
 
+    def _methods(self, context: Context) -> str:
+        return methods_for(self.options.methods, self._unit(context))
+
     def _findings(self, context: Context) -> "dict[str, _Finding]":
         """What was found so far of the layers, by their keys: the same for all runs of a search."""
         try:
-            question = f"{self.options.methods} {self._unit(context)} {context.digest}"
+            question = f"{self._methods(context)} {self._unit(context)} {context.digest}"
         except ModelError:  # a network too large for ONNX Runtime to be given: each layer will say so
-            question = f"{self.options.methods} {self._unit(context)}"
+            question = f"{self._methods(context)} {self._unit(context)}"
         return context.once(question, dict[str, _Finding])
 
 

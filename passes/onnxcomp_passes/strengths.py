@@ -9,41 +9,53 @@ from onnxcomp_passes.kronecker import Kronecker
 from onnxcomp_passes.penni import Penni
 from onnxcomp_passes.prune import Prune
 from onnxcomp_passes.stand_in import StandInPass
-from onnxcomp_passes.worth import Unit
+from onnxcomp_passes.unify import Unify
+from onnxcomp_passes.worth import UNITS, Unit
 
 
 @dataclass(frozen=True)
 class Method:
-    """A pass at several strengths: its options at each. `patterned` are those that save time alone."""
+    """A pass at several strengths: its options at each, and those few that are worth the time it takes to time them."""
 
     kind: type[StandInPass]
     strengths: tuple[Mapping[str, Any], ...]
-    patterned: tuple[Mapping[str, Any], ...] = ()
+    timed: tuple[Mapping[str, Any], ...] | None = None  # None: all of them
+    saves: tuple[Unit, ...] = UNITS  # where it can be the best: it is tried where it is asked for, too
 
     def passes(self, unit: Unit) -> Iterator[StandInPass]:
-        """Of every strength that can save some of `unit`."""
+        """Of every strength."""
         timed = {"when": "faster" if unit == "ms" else "always"} if "when" in self.kind.Options.model_fields else {}
-        for options in (*self.strengths, *(self.patterned if unit == "ms" else ())):
+        for options in self.strengths if unit != "ms" or self.timed is None else self.timed:
             yield self.kind(self.kind.Options(**options, **timed))
+
+
+def _zeros(pattern: str, *sparsities: float) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"sparsity": sparsity, "pattern": pattern} for sparsity in sparsities)
 
 
 METHODS = MappingProxyType(
     {
         "prune": Method(
-            Prune,
-            tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)),
-            (
-                {"sparsity": 0.75, "pattern": "n:16"},
-                {"sparsity": 0.6, "pattern": "4x1"},
-                *({"sparsity": sparsity, "pattern": "16x1"} for sparsity in (0.5, 0.7)),
-            ),
+            Prune, tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98))
+        ),
+        "prune-4x1": Method(Prune, _zeros("4x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), _zeros("4x1", 0.6), ("ms",)),
+        "prune-16x1": Method(Prune, _zeros("16x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), _zeros("16x1", 0.5, 0.7), ("ms",)),
+        "prune-n:16": Method(
+            Prune, _zeros("n:16", 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875), _zeros("n:16", 0.75), ("ms",)
         ),
         "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
         "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
+        "unify": Method(Unify, ({"unified": 1.0}, {"unified": 0.5, "pruned": 0.5}), saves=("ms", "bytes")),
     }
 )
+"""By the names that `methods` takes."""
+
+
+def methods_for(methods: str | None, unit: Unit) -> str:
+    """`methods`, or where that is None all that can be the best at saving some of `unit`; joined by +."""
+    return methods or "+".join(name for name, method in METHODS.items() if unit in method.saves)
 
 
 def passes_of(methods: str, unit: Unit) -> list[StandInPass]:
-    """Of the methods, joined by +, at every strength that can save some of `unit`."""
+    """Of the methods, joined by +, at every strength."""
     return [one for name in methods.split("+") for one in METHODS[name].passes(unit)]

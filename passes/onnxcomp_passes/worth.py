@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnxcomp.pass_api import Candidate, Dial, Proposal
 
 Unit = Literal["ms", "bytes", "macs"]
+UNITS: tuple[Unit, ...] = ("ms", "bytes", "macs")
 _Array = NDArray[np.float64]
 _WORST = 1e6
 

@@ -73,7 +73,8 @@ def test_what_is_before_the_layer_is_computed_once() -> None:
     text = "net (float[N, 3] x) => (float[N, 3] y) { a = Mul (x, w) b = Mul (a, v) y = Add (b, a) }"
     weights = {"w": np.array([1, 2, 3], np.float32), "v": np.array([3, 2, 1], np.float32)}
     original = model_of(text, weights)
-    whole, stepwise = (OutputChange(original, data_of(original, 40)) for _ in range(2))
+    data = data_of(original, 40)
+    whole, stepwise = (OutputChange(original, data) for _ in range(2))
     for name, output in (("w", "a"), ("v", "b"), ("w", "a"), ("v", "b")):
         other = model_of(text, {**weights, name: weights[name][::-1].copy()})
         assert stepwise.of(other, output) == pytest.approx(whole.of(other)) and whole.of(other) > 0

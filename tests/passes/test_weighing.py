@@ -1,0 +1,115 @@
+"""What candidates cost and lose: the same here and in other processes, kept for later runs, never guessed beyond."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from onnxcomp.context import Context, Timing
+from onnxcomp.pass_api import Candidate, Site
+from onnxcomp.store import Store
+from onnxcomp.workers import Workers, local
+from onnxcomp_passes import weighing
+from onnxcomp_passes.compress import Compress, CompressOptions
+from onnxcomp_passes.weighing import Ledger, Weigher
+from tests.passes.factors import shared_basis
+from tests.passes.test_compress import context_of, net
+
+ONE = Compress(CompressOptions(macs=0.5, methods="prune+penni"))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Workers]:
+    """Two of them."""
+    with local(2) as found:
+        yield found
+
+
+def proposed(context: Context, interrupt_at: str | None = None) -> dict[str, list[Candidate]]:
+    """What compress proposes for each layer."""
+    sites = [site for site in ONE.match(context.model) if isinstance(site, Site)]
+
+    def tell(stage: str, done: int, _total: int) -> None:
+        if f"{stage} {done}" == interrupt_at:
+            raise KeyboardInterrupt
+
+    ONE.prepare(sites, context, tell)
+    return {site.name: [c for c in ONE.propose(site, context) if isinstance(c, Candidate)] for site in sites}
+
+
+def told(found: dict[str, list[Candidate]]) -> list[object]:
+    """Of candidates, all but their fragments; losses rounded, which threads may sum in another order."""
+    return [
+        (name, c.method, dict(c.options), c.error, c.macs, f"{c.output_error:.4g}", f"{c.network_change:.4g}")
+        for name, some in found.items()
+        for c in some
+    ]
+
+
+def test_other_processes_find_the_same(processes: Workers) -> None:
+    """An exact candidate keeps what it is spliced in by; the others are fitted again when they are chosen."""
+    model = net(w2=shared_basis((16, 16, 3, 3), 3))
+    with threadpool_limits(1):  # as there: another order of sums moves zeros
+        here = proposed(context_of(model))
+    there = proposed(replace(context_of(model), workers=processes))
+    assert told(here) == told(there) and len(here) == 3
+    for one in (c for some in there.values() for c in some):
+        assert (one.after is None) == (one.error > 0)
+    assert any(not c.error for c in there["second"])
+
+
+def test_a_later_run_measures_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = replace(context_of(net()), store=Store(tmp_path / "found.sqlite"))
+    first = proposed(context)
+    for name in ("priced", "judged"):
+        monkeypatch.setattr(Weigher, name, lambda *_: pytest.fail("it was done before"))
+    again = replace(context_of(net()), store=context.store)
+    assert told(proposed(again)) == told(first)
+
+
+@pytest.mark.parametrize("change", ["seed", "portable"])
+def test_another_question_is_answered_anew(change: str, tmp_path: Path) -> None:
+    context = replace(context_of(net()), store=Store(tmp_path / "found.sqlite"))
+    Ledger(context, "losses").put("a", [])
+    assert Ledger(context, "losses").get("a") == []
+    assert Ledger(replace(context, **{change: 1}), "losses").get("a") is None
+    assert Ledger(context, "prices").get("a") is None
+
+
+@pytest.mark.parametrize(
+    ("interrupt_at", "priced", "judged"), [("compress: costs 2", 1, 3), ("compress: losses 2", 0, 2)]
+)
+def test_a_run_that_was_broken_off_goes_on(
+    interrupt_at: str, priced: int, judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "found.sqlite")
+    with pytest.raises(KeyboardInterrupt):
+        proposed(replace(context_of(net()), store=store), interrupt_at)
+    calls: list[str] = []
+    for name in ("priced", "judged"):
+        original = getattr(Weigher, name)
+        monkeypatch.setattr(
+            Weigher, name, lambda *given, name=name, original=original: calls.append(name) or original(*given)
+        )
+    whole = proposed(replace(context_of(net()), store=store))
+    assert (calls.count("priced"), calls.count("judged")) == (priced, judged)
+    monkeypatch.undo()
+    assert told(whole) == told(proposed(context_of(net())))
+
+
+def test_what_is_exact_is_not_kept(tmp_path: Path) -> None:
+    """Its fragment would have to be."""
+    ledger = Ledger(replace(context_of(net()), store=Store(tmp_path / "found.sqlite")), "losses")
+    ledger.put("a", [Candidate("m", error=0.1, options={"as": "m"}), Candidate("m")])
+    assert ledger.get("a") is None
+
+
+def test_times_lie_on_the_line_between_those_measured() -> None:
+    line = [(1000, Timing(2.0, 1.5)), (500, Timing(1.0, 0.5)), (100, Timing(1.0, 0.3))]
+    shares = [weighing._on(line, Candidate("prune", macs=(2000, macs))).after_ms for macs in (1000, 750, 500, 300, 100)]
+    np.testing.assert_allclose(shares, [0.75, 0.625, 0.5, 0.4, 0.3])
+    beyond = [weighing._on(line, Candidate("prune", macs=(2000, macs))).after_ms for macs in (50, 1500)]
+    assert beyond == [0.3, 0.75]

@@ -1,0 +1,71 @@
+"""Work on other processes: every item is done once, by local processes and by a Dask cluster alike."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from distributed import LocalCluster
+
+from onnxcomp.errors import OnnxcompError, UsageError
+from onnxcomp.workers import Workers, cluster, local, processes_here, workers
+
+
+def scaled(factor: list[int], item: int) -> tuple[int, int]:
+    return factor[0] * item, os.getpid()
+
+
+def failing(_shared: object, item: int) -> int:
+    raise ValueError(f"item {item}")
+
+
+def killed(_shared: object, _item: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", params=["local", "cluster"])
+def some(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Two processes."""
+    if request.param == "local":
+        with local(2) as found:
+            yield found
+        return
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running,
+        cluster(running.scheduler_address) as found,
+    ):
+        yield found
+
+
+@pytest.mark.filterwarnings("ignore")  # dask's own
+def test_every_item_is_done_once_elsewhere(some: Workers) -> None:
+    found = dict(some.each(scaled, [3], range(20)))
+    assert {item: value for item, (value, _) in found.items()} == {item: 3 * item for item in range(20)}
+    assert os.getpid() not in {process for _, process in found.values()}
+    again = dict(some.each(scaled, [4], [1, 2]))
+    assert {item: value for item, (value, _) in again.items()} == {1: 4, 2: 8}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_an_item_raises_is_raised_here(some: Workers) -> None:
+    with pytest.raises(ValueError, match="item 5"):
+        list(some.each(failing, None, [5]))
+
+
+def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
+    with local(2) as found, pytest.raises(OnnxcompError, match="ended from outside"):
+        list(found.each(killed, None, [1]))
+
+
+def test_none_where_one_process_will_do() -> None:
+    with workers(1, None) as found:
+        assert found is None
+    assert processes_here() >= 1
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "127.0.0.1:none"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_does_not_answer_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.workers.TIMEOUT", "1s")
+    with pytest.raises(UsageError, match="no scheduler answers there"), workers(2, address):
+        pass
