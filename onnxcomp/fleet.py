@@ -28,7 +28,7 @@ def jobs_of(paths: Sequence[Path], *, dry_run: bool) -> list[Job]:
             raise UsageError("give OUT.onnx, the file to write, or --dry-run")
         return [Job(paths[0], None)]
     given, target = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, None)
-    if len(given) == 1 and target is not None and not (given[0].is_dir() or target.is_dir()):
+    if len(given) == 1 and target is not None and not given[0].is_dir():
         return [Job(given[0], target)]
     sources = [model for path in given for model in (_models_in(path) if path.is_dir() else [path])]
     if target is None:

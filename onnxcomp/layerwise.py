@@ -227,6 +227,7 @@ def _problem(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Mo
         if _is_rounding(moment[group], whole):  # x' does not vary: all directions count alike, W is as good as any
             moment[group] = _identity_of(whole)
             cross[group] = rows(weight, found.moment)[group] @ moment[group]
+        _lift(moment[group])
     best = target(cross, moment, weight, DAMPING).reshape(weight.shape)
     return LayerProblem(
         best,
@@ -243,6 +244,7 @@ def _alone(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Mome
     for group, whole in enumerate(found.moment):
         if _is_rounding(moment[group], whole):
             moment[group] = _identity_of(whole)
+        _lift(moment[group])
     means, _ = output_statistics(weight, found.moment, found.mean)
     _, deviations = output_statistics(weight, moment, np.zeros_like(found.mean))
     return LayerProblem(
@@ -258,6 +260,14 @@ def _about_mean(found: Moments) -> Array:
     """The moment (group, Q, Q) of x' - E[x']."""
     mean = found.mean[..., None]
     return found.moment - mean @ mean.swapaxes(1, 2)
+
+
+def _lift(moment: Array) -> None:
+    """Add to a moment (Q, Q) what sums in single precision may have taken from it, so that it is one again.
+
+    Where x' varies in few directions, factors are large in the others, and the error of no weight may be negative.
+    """
+    np.einsum("ii->i", moment)[:] += np.finfo(np.float32).eps * np.linalg.norm(moment)
 
 
 def _identity_of(whole: Array) -> Array:

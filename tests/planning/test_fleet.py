@@ -29,7 +29,7 @@ def places(jobs: list[Job]) -> list[tuple[str, str | None]]:
     [
         ("a.onnx out.onnx", [("a.onnx", "out.onnx")]),
         ("missing.onnx new/out", [("missing.onnx", "new/out")]),
-        ("a.onnx empty", [("a.onnx", "empty/a.onnx")]),
+        ("a.onnx empty", [("a.onnx", "empty")]),  # refused where it is written: a model is no folder
         ("in new", [("in/b.onnx", "new/b.onnx"), ("in/c.onnx", "new/c.onnx")]),
         ("a.onnx in new", [("a.onnx", "new/a.onnx"), ("in/b.onnx", "new/b.onnx"), ("in/c.onnx", "new/c.onnx")]),
         ("a.onnx other/b.onnx deep/new", [("a.onnx", "deep/new/a.onnx"), ("other/b.onnx", "deep/new/b.onnx")]),
