@@ -199,8 +199,8 @@ def test_what_a_shortcut_lacks_is_asked_of_what_is_added_to_it(images: NDArray[n
 def test_an_input_of_few_directions_still_has_a_norm(network: Model, sequential: bool) -> None:
     """Sums in single precision leave eigenvalues a little below zero, on which factors would grow without end."""
     rng = np.random.default_rng(1)
-    patterns = rng.standard_normal((2, 3, 6, 6))
-    data = 100 * np.einsum("nk,kchw->nchw", rng.standard_normal((400, 2)), patterns).astype(np.float32)
+    colours = rng.standard_normal((400, 1)) * rng.standard_normal(3)  # all of one hue, and flat
+    data = np.tile(100 * colours[:, :, None, None], (1, 1, 6, 6)).astype(np.float32)
     problem = Layerwise(network, open_data(data, input_specs(network))).problem("a", sequential=sequential)
     spectrum = np.linalg.eigvalsh(problem.moment)
     assert 0 < spectrum[0] < 1e-5 * spectrum[-1]
