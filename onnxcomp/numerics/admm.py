@@ -27,6 +27,8 @@ Progress = Callable[[int, float], None]
 """Told after each iteration which it was, from 1, and |W - Z| / |W|, how far the two still are apart."""
 
 ITERATIONS = 80
+FEWEST = 20  # of a large layer: the last sixty gain little
+_WORK = 40_000_000_000  # multiply-adds of all iterations, from which on there are fewer
 RHO = (0.01, 5.0)  # first and last, relative to S's mean diagonal
 _DEAD = 1e-6  # of the largest scale: an input that is always zero still has one
 
@@ -56,6 +58,11 @@ class Spectrum:
         values, vectors = np.linalg.eigh(moment / (scale[..., :, None] * scale[..., None, :]))
         single = (part.astype(np.float32) for part in (scale, np.maximum(values, 0), vectors))
         return cls(*single)
+
+
+def iterations_for(C_out: int, Q: int) -> int:
+    """How many a weight (C_out, Q) is worth: all, but for layers where they would take seconds."""
+    return min(ITERATIONS, max(FEWEST, _WORK // max(1, 2 * C_out * Q**2)))
 
 
 def admm(
