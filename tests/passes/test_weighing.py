@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from threadpoolctl import threadpool_limits
 
 from onnxcomp.context import Context, Timing
 from onnxcomp.pass_api import Candidate, Site
 from onnxcomp.store import Store
-from onnxcomp.workers import Workers, local
+from onnxcomp.workers import Workers, cluster, local
 from onnxcomp_passes import weighing
 from onnxcomp_passes.compress import Compress, CompressOptions
 from onnxcomp_passes.weighing import Ledger, Weigher
@@ -21,10 +22,17 @@ from tests.passes.test_compress import context_of, net
 ONE = Compress(CompressOptions(macs=0.5, methods="prune+penni"))
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Workers]:
-    """Two of them."""
-    with local(2) as found:
+@pytest.fixture(params=["local", "cluster"])
+def processes(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Two of them, here or of a Dask cluster."""
+    if request.param == "local":
+        with local(2) as found:
+            yield found
+        return
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running,
+        cluster(running.scheduler_address) as found,
+    ):
         yield found
 
 
@@ -49,6 +57,7 @@ def told(found: dict[str, list[Candidate]]) -> list[object]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # dask's own
 def test_other_processes_find_the_same(processes: Workers) -> None:
     """An exact candidate keeps what it is spliced in by; the others are fitted again when they are chosen."""
     model = net(w2=shared_basis((16, 16, 3, 3), 3))
