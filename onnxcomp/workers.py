@@ -13,8 +13,10 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
@@ -88,7 +90,12 @@ def cluster(address: str) -> Iterator[Workers]:
     except (OSError, ValueError) as error:
         raise UsageError(f"--cluster {address}: no scheduler answers there: {error}") from error
     with client:
-        yield Workers(client.get_executor(pure=False), lambda value: client.scatter(value, broadcast=True), remote=True)
+        # Not by `scatter`, which at times waits for ever for its copies; a task's result goes where it is needed.
+        yield Workers(
+            client.get_executor(pure=False),
+            lambda value: client.submit(pickle.loads, pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pure=False),
+            remote=True,
+        )
 
 
 def processes_here() -> int:
@@ -123,3 +130,12 @@ def _begin() -> None:
     """Of a process: Ctrl-C is for the one that gave it its work, and threads are for as many processes as there are."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
+    parent = parent_process()
+    assert parent is not None, "runs in a child"
+    Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    parent.join()
+    os._exit(1)

@@ -44,11 +44,10 @@ WHAT = (
     "static quantisation. Agreement is on inputs that nothing was fitted to"
 )
 AXES = Axes(
-    (("macs", "share of the multiply-adds"), ("bytes", "share of the bytes"), ("speedup", "times as fast")),
+    (("bytes", "share of the bytes"), ("speedup", "times as fast")),
     ("lost", "points of top-1 lost"),
     "kind",
     "budget",
-    y_most=15,
 )
 ZEROS = "sparse-conv{{when=always,min_zeros=0}},sparse-gemm{{when=always,min_zeros=0}}"
 MAGNITUDE = f"fold-batchnorm,prune{{{{sparsity={{sparsity}},solver=magnitude,sequential=false}}}},{ZEROS}"

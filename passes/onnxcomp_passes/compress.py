@@ -1,6 +1,7 @@
 """compress: give each layer one of several methods, at one of several strengths, under one budget for all.
 
-    Conv, Gemm or MatMul    becomes    the same with zeros (prune), or its factors (penni, kronecker), or stays
+    Conv, Gemm or MatMul    becomes    the same with zeros (prune), its factors (penni, kronecker), or blocks of one
+                                       magnitude (unify), or stays
 
 Every method is fitted to each layer at several strengths, as if it were the only one to change (layerwise.py), and two
 losses are taken down: the relative error of the layer's output, and what it does to the network's (sensitivity.py). A
@@ -12,9 +13,10 @@ so much less
     multiply-adds where `macs` asks for a share of the dense network's
 
 and the choice is fitted once more, front to back, each layer to what those before it left. How far to go is what the
-bound on accuracy allows, found by bisection (onnxcomp/dial.py); allocations by either loss are tried.
+targets ask for and the bound on accuracy allows, found by bisection (onnxcomp/dial.py); allocations by either loss are
+tried. What was found out of the layers is kept for later runs.
 
-Applies where prune, penni and kronecker do, and needs data. Passes behind it make zeros fast:
+Applies where its methods do, and needs data. Passes behind it make zeros fast:
 `fold-batchnorm,compress,sparse-conv,sparse-gemm`.
 """
 
@@ -196,8 +198,13 @@ def _judged(
             except NotRunnable as error:
                 yield key, str(error)
         return
+    try:
+        there = weigher.elsewhere()
+    except NotRunnable as error:
+        yield from ((key, str(error)) for key in priced)
+        return
     items = [(key, [bare(one) for one in candidates]) for key, candidates in priced.items()]
-    for (key, _), found in context.workers.each(judge_elsewhere, weigher.elsewhere(), items):
+    for (key, _), found in context.workers.each(judge_elsewhere, there, items):
         yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 from threadpoolctl import threadpool_limits
 
 from onnxcomp.context import Context, Timing
@@ -18,6 +17,7 @@ from onnxcomp_passes.compress import Compress, CompressOptions
 from onnxcomp_passes.weighing import Ledger, Weigher
 from tests.passes.factors import shared_basis
 from tests.passes.test_compress import context_of, net
+from tests.planning.dask_cluster import running
 
 ONE = Compress(CompressOptions(macs=0.5, methods="prune+penni"))
 
@@ -29,10 +29,7 @@ def processes(request: pytest.FixtureRequest) -> Iterator[Workers]:
         with local(2) as found:
             yield found
         return
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running,
-        cluster(running.scheduler_address) as found,
-    ):
+    with running() as address, cluster(address) as found:
         yield found
 
 

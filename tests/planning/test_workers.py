@@ -2,13 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
-from distributed import LocalCluster
 
 from onnxcomp.errors import OnnxcompError, UsageError
 from onnxcomp.workers import Workers, cluster, local, processes_here, workers
+from tests.planning.dask_cluster import running
+
+ROOT = Path(__file__).parents[2]
 
 
 def scaled(factor: list[int], item: int) -> tuple[int, int]:
@@ -30,10 +36,7 @@ def some(request: pytest.FixtureRequest) -> Iterator[Workers]:
         with local(2) as found:
             yield found
         return
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running,
-        cluster(running.scheduler_address) as found,
-    ):
+    with running() as address, cluster(address) as found:
         yield found
 
 
@@ -55,6 +58,20 @@ def test_what_an_item_raises_is_raised_here(some: Workers) -> None:
 def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
     with local(2) as found, pytest.raises(OnnxcompError, match="ended from outside"):
         list(found.each(killed, None, [1]))
+
+
+def test_no_process_outlives_the_one_that_made_it() -> None:
+    code = "from onnxcomp.workers import local\nfrom tests.planning.test_workers import scaled\nimport time\n"
+    code += "if __name__ == '__main__':\n    with local(2) as some:\n"
+    code += (
+        "        print(*{pid for _, (_, pid) in some.each(scaled, [1], range(50))}, flush=True)\n        time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert gone and not alive
 
 
 def test_none_where_one_process_will_do() -> None:
