@@ -30,6 +30,7 @@ from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
 
 T = TypeVar("T")
+_ROUNDS = 12  # of a measurement: a search makes hundreds
 
 
 class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
@@ -164,7 +165,7 @@ class Context:
             self._require_runnable(before)
             models = [self._alone(fragment) for fragment in (before, after)]
             predicted = predicted_ms(self.profile, before, after, self.shapes)
-            dense, sparse = node_times(models, self._feed(before), threads=self.threads)
+            dense, sparse = node_times(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
             before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
             self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)
         return self.timings[key]
