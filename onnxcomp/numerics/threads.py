@@ -6,7 +6,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-SMALL = 1024  # rows: a factorisation of 576 took three times as long on two threads as on one
+SMALL = 1024  # rows: a search among matrices of up to 576 took three times as long on two threads as on one
 
 
 def fit_for(size: int) -> AbstractContextManager[Any]:

@@ -84,7 +84,8 @@ class Compress(StandInPass, BudgetPass):
         if context.measuring and open_:
             found = self._findings(context)
             waiting = {key: site for key, site in open_.items() if key not in found}
-            found.update(_weighed(waiting, self._methods(context), self._unit(context), context, progress))
+            if waiting:  # none, from the second run of a search on
+                found.update(_weighed(waiting, self._methods(context), self._unit(context), context, progress))
 
     def propose(self, site: Site, context: Context) -> Iterable[Candidate | Declined]:
         """Every method at every strength, with its cost and losses, but those that others beat in both."""
