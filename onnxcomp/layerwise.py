@@ -34,6 +34,8 @@ from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, 
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 COLUMNS = 1 << 16  # of a layer's input, from all samples: a hundred for each row of the H of a 3x3 layer of 64 channels
+FEWEST = 8  # columns for each row of H, where so many of them would take long
+_USUAL = 576  # Q
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
 _BATCH = 32
 
@@ -94,7 +96,7 @@ class Layerwise:
         self._data = First(data, SAMPLES)
         self._threads = threads
         self._seed = seed
-        self._columns = max(1, COLUMNS // min(SAMPLES, data.used))  # of a sample
+        self._columns = lambda Q: max(1, columns_for(Q) // min(SAMPLES, data.used))  # of a sample
         self._frontiers = Frontier(self._data, _BATCH, threads), Frontier(self._data, _BATCH, threads)
         self._ahead: Iterator[tuple[str, Moments]] = iter(())
         self._alone: dict[str, LayerProblem] = {}
@@ -175,6 +177,11 @@ class Layerwise:
             seed=self._seed,
             threads=self._threads,
         )
+
+
+def columns_for(Q: int) -> int:
+    """How many columns H (Q, Q) is made of: as many multiply-adds as for a 3x3 layer of 64 channels, or enough."""
+    return min(COLUMNS, max(FEWEST * Q, COLUMNS * _USUAL**2 // Q**2))
 
 
 def _replace(model: Model, by: Fragment) -> None:

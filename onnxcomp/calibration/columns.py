@@ -110,12 +110,12 @@ class LinearColumns:
         return _at(y.reshape(*self.places(y.shape), y.shape[-1]), chosen)
 
 
-def choose(seed: int, first: int, count: int, places: int, most: int | None) -> Positions | None:
+def choose(seed: int, first: int, count: int, places: int, most: int) -> Positions | None:
     """At most `most` of `places` positions for each of `count` samples, the same ones however samples are batched.
 
-    `first` is the number of the first sample. None: all.
+    `first` is the number of the first sample. None where all are taken.
     """
-    if most is None or places <= most:
+    if places <= most:
         return None
     draws = (np.random.default_rng([seed, first + i]) for i in range(count))
     return np.stack([draw.choice(places, most, replace=False, shuffle=False) for draw in draws])

@@ -5,7 +5,7 @@ are of the compressed model's inputs x' and the cross moment with the dense outp
 are made good by later ones (numerics.moments.target). Where y is added to a shortcut, those of the shortcut too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -51,7 +51,7 @@ def layer_moments(
     *,
     reference: Model | None = None,
     shortcuts: Mapping[str, str] = MappingProxyType({}),
-    max_columns: int | None = MAX_COLUMNS,
+    max_columns: Callable[[int], int] = lambda _: MAX_COLUMNS,
     max_bytes: int = MAX_BYTES,
     batch: int = 8,
     seed: int = 0,
@@ -61,7 +61,7 @@ def layer_moments(
     """The moments of `layers` of `model`: Conv, Gemm and MatMul with constant weights, in the order given.
 
     Layers are gathered together, one pass over `data` each time, as many as fit into `max_bytes`; memory beyond that is
-    for `batch` samples' activations. Of each sample at most `max_columns` positions are taken, a seeded random choice.
+    for `batch` samples' activations. Of each sample at most `max_columns(Q)` positions are taken, chosen by seed.
     `reference` has the layers by the same names; of `model` then only the tensors that they read matter, and those of
     `shortcuts`: by layer, a tensor of y's shape to which y is added. What it lacks in `model` then counts to y.
     `frontiers` are how far the same data, in the same batches, has been run through `model` and `reference`.
@@ -73,7 +73,7 @@ def layer_moments(
         mine, other = frontiers or (Frontier(data, batch), Frontier(data, batch))
         taps = Taps(model, [*(plan.x for plan in some), *added], threads, mine.given)
         dense = Taps(reference, [*(plan.y for plan in some), *added], threads, other.given) if reference else None
-        sums = [_Sums(plan, seed, max_columns) for plan in some]
+        sums = [_Sums(plan, seed, max_columns(plan.Q)) for plan in some]
         for number, feed in enumerate(data.batches(batch)):
             inputs = taps.read(mine.beside(number, feed))
             outputs = dense.read(other.beside(number, feed)) if dense else {}
@@ -136,7 +136,7 @@ class _Plan:
 class _Sums:
     """What is summed over columns, in double precision."""
 
-    def __init__(self, plan: _Plan, seed: int, max_columns: int | None) -> None:
+    def __init__(self, plan: _Plan, seed: int, max_columns: int) -> None:
         self.plan = plan
         self.seed = seed
         self.max_columns = max_columns
@@ -149,7 +149,7 @@ class _Sums:
     def add(self, x: NDArray[Any], y: NDArray[Any] | None) -> None:
         """Add the columns of a batch. Raises ModelError where `y` is the output of another input."""
         samples, places = self.plan.columns.places(x.shape)
-        step = max(1, _CHUNK // max(1, min(places, self.max_columns or places)))
+        step = max(1, _CHUNK // max(1, min(places, self.max_columns)))
         for start in range(0, samples, step):
             stop = min(start + step, samples)
             chosen = choose(self.seed, self.samples + start, stop - start, places, self.max_columns)

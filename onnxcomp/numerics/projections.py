@@ -53,8 +53,11 @@ def windows(kept: int, window: int = WINDOW) -> Projection:
         if C_in % window:
             raise ValueError(f"{C_in} input channels do not divide into windows of {window}")
         cut = weight.reshape(C_out, C_in // window, window, -1)
-        rank = np.abs(cut).argsort(axis=2, kind="stable").argsort(axis=2, kind="stable")
-        return np.where(rank >= window - kept, cut, 0).reshape(weight.shape)
+        result = cut.copy()
+        if kept < window:
+            smallest = np.abs(cut).argpartition(window - kept - 1, axis=2)[:, :, : window - kept]
+            np.put_along_axis(result, smallest, 0, axis=2)
+        return result.reshape(weight.shape)
 
     return project
 

@@ -25,6 +25,8 @@ from onnxcomp.numerics.normal_equations import improve
 Array = NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 
+_AT_ONCE = 64  # columns
+
 
 class Kind(IntEnum):
     """What a block is."""
@@ -108,32 +110,41 @@ def descend(
     scales = _spread(found.scales, found, weight.shape, moment)
     W, factors = rows(result, moment).copy(), rows(found.block.join(found.factors, weight.shape), moment).copy()
     T = (rows(weight, moment) - W) @ moment
+    order = columns.ravel()
     for _ in range(sweeps):
-        for i in columns.ravel().tolist():
-            _descend(i, W, factors, T, kinds, scales, moment, levels)
+        for some in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)):
+            before, near, S = W[..., some], T[..., some], moment[..., some[:, None], some]
+            for place, i in enumerate(some.tolist()):
+                _descend(i, place, W, factors, near, kinds, scales, S, levels)
+            T -= (W[..., some] - before) @ moment[..., some, :]
     cut = (found.block.cut(part.reshape(weight.shape)) for part in (factors, W))
     return replace(found, factors=next(cut), free=next(cut))
 
 
 def _descend(
     i: int,
+    place: int,
     W: Array,
     factors: Array,
     T: Array,
     kinds: NDArray[np.int8],
     scales: Array,
-    moment: Array,
+    S: Array,
     levels: tuple[float, ...],
 ) -> None:
-    """Column `i` of W and of its factors to the best choices; T = (W* - W) S follows."""
-    curvature = np.maximum(moment[..., i, i], 0)[..., None]
-    step = np.divide(T[..., i], curvature, out=np.zeros_like(T[..., i]), where=curvature > 0)
+    """Column `i` of W and of its factors to the best choices; T = (W* - W) S follows, of some columns, `i` at `place`.
+
+    What columns beyond these see of it waits until all of them are done: one product of matrices for many of vectors.
+    """
+    curvature = np.maximum(S[..., place, place], 0)[..., None]
+    wanting = T[..., place]
+    step = np.divide(wanting, curvature, out=np.zeros_like(wanting), where=curvature > 0)
     wanted = W[..., i] + step
     kind, m = kinds[..., i], scales[..., i]
     unified = (kind == Kind.UNIFIED) & (step != 0)
     factors[..., i] = np.where(unified, factors_at(wanted[..., None], m, levels)[..., 0], factors[..., i])
     chosen = np.where(unified, m * factors[..., i], np.where(kind == Kind.FREE, wanted, W[..., i]))
-    T -= (chosen - W[..., i])[..., None] * moment[..., None, i, :]
+    T -= (chosen - W[..., i])[..., None] * S[..., None, place, :]
     W[..., i] = chosen
 
 

@@ -29,7 +29,7 @@ from onnxcomp.context import Context
 from onnxcomp.formats.sparse_conv import WINDOW
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.numerics import projections
-from onnxcomp.numerics.admm import Projection, iterations_for
+from onnxcomp.numerics.admm import Projection
 from onnxcomp.numerics.pruning import prune
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.factor_sites import FactorSite
@@ -93,10 +93,7 @@ class Prune(StandInPass):
     def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
         if self.options.solver == "admm":
-            iterations = iterations_for(len(problem.weight), problem.size)
-            weight = prune(
-                problem.weight, problem.damped, self.project, spectrum=problem.spectrum, iterations=iterations
-            )
+            weight = prune(problem.weight, problem.damped, self.project, spectrum=problem.spectrum)
         else:
             weight = self.project(site.weight).astype(np.float64)
         if self.options.solver == "statistics":

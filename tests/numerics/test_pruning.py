@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onnxcomp.numerics import pruning
 from onnxcomp.numerics.admm import FEWEST, ITERATIONS, Projection, Spectrum, admm, iterations_for
 from onnxcomp.numerics.moments import energy
 from onnxcomp.numerics.projections import blocks, windows, zeros
@@ -77,6 +78,31 @@ def test_refit_is_least_squares_on_the_pattern() -> None:
     np.testing.assert_array_equal(found[3], weight[3])
 
 
+@given(st.integers(0, 1000), st.sampled_from([0.1, 0.5, 0.9]))
+def test_descending_to_it_leaves_next_to_nothing(seed: int, share: float) -> None:
+    """What the factor of each row gains, conjugate gradients gain within a thousandth; the pattern is kept."""
+    rng = np.random.default_rng(seed)
+    weight, moment = problem((12, 40), seed, decay=0.8)
+    kept = rng.random(weight.shape) < share
+    start = energy(weight - np.where(kept, weight, 0), moment)
+    exact = energy(weight - refit(weight, moment, kept), moment)
+    found = pruning._descended(weight, moment, kept)
+    assert not found[~kept].any()
+    assert exact * (1 - 1e-6) <= energy(weight - found, moment) <= exact + 2e-3 * (start - exact) + 1e-9 * start
+
+
+def test_many_large_factors_are_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By work: rows that keep few of many columns are solved for exactly, those that keep half are descended to."""
+    calls: list[int] = []
+    original = pruning._descended
+    monkeypatch.setattr(pruning, "_descended", lambda *given: calls.append(len(given[0])) or original(*given))
+    weight, moment = problem((2, 900))
+    rng = np.random.default_rng(0)
+    for share in (0.1, 0.8):
+        refit(weight, moment, rng.random(weight.shape) < share)
+    assert calls == [2]
+
+
 def test_inputs_that_are_always_zero_go_first() -> None:
     weight, moment = problem((8, 10, 1))
     moment[:4] = 0
@@ -99,19 +125,19 @@ def test_any_projection_and_progress() -> None:
 
     apart: list[float] = []
     found = admm(weight, Spectrum.of(moment, scaled=False), signs, progress=lambda _, gap: apart.append(gap))
-    assert len(np.unique(np.abs(found))) == 1 and len(apart) == 80
+    assert len(np.unique(np.abs(found))) == 1 and len(apart) == ITERATIONS
     assert energy(weight - found, moment) < energy(weight - signs(weight), moment)
 
 
 @pytest.mark.parametrize(
-    ("C_out", "Q", "iterations"), [(64, 576, 80), (256, 576, 80), (1000, 512, 76), (2048, 512, 37), (512, 4608, 20)]
+    ("C_out", "Q", "iterations"), [(64, 576, 40), (256, 576, 40), (2048, 512, 37), (512, 2048, 10), (512, 4608, 10)]
 )
 def test_large_layers_get_fewer_iterations(C_out: int, Q: int, iterations: int) -> None:
     assert iterations_for(C_out, Q) == iterations
 
 
 def test_fewer_iterations_cost_little() -> None:
-    """Of what all of them gain over the largest weights refitted, at least nine tenths."""
+    """Of what all of them gain over the largest weights refitted, at least three quarters."""
     gains = []
     for seed in range(4):
         weight, moment = problem((32, 16, 9), seed, decay=0.8)
@@ -120,4 +146,4 @@ def test_fewer_iterations_cost_little() -> None:
             energy(weight - prune(weight, moment, zeros(0.7), iterations=n), moment) for n in (FEWEST, ITERATIONS)
         )
         gains.append((plain - few) / (plain - whole))
-    assert np.mean(gains) > 0.9, gains
+    assert np.mean(gains) > 0.75, gains

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from onnxcomp.numerics import unified_refit
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.numerics.moments import energy
 from onnxcomp.numerics.unification import MicroStructure, split
@@ -87,3 +88,12 @@ def test_descent_changes_factors_and_free_weights_alone() -> None:
     assert set(np.abs(after.factors[after.kinds == Kind.UNIFIED]).ravel()) <= {1.0, 0.0}
     zero = np.broadcast_to((found.kinds == Kind.ZERO)[..., None, None], found.factors.shape)
     assert not after.weight(SHAPE)[found.block.join(zero, SHAPE)].any()
+
+
+def test_descent_is_the_same_however_many_columns_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, weight, moment = problem((1.0, 0.5, 0.0))
+    whole = descend(found, weight, moment, (1.0, 0.5, 0.0), sweeps=2).weight(SHAPE)
+    assert not np.array_equal(whole, found.weight(SHAPE))
+    for columns in (1, 5):
+        monkeypatch.setattr(unified_refit, "_AT_ONCE", columns)
+        np.testing.assert_allclose(descend(found, weight, moment, (1.0, 0.5, 0.0), sweeps=2).weight(SHAPE), whole)
