@@ -38,7 +38,7 @@ from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
 from onnxcomp_passes.strengths import METHODS, methods_for
-from onnxcomp_passes.weighing import AS, Ledger, Weigher, bare, judge_elsewhere
+from onnxcomp_passes.weighing import AS, AS_IT_IS, Ledger, Weigher, bare, judge_elsewhere
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
@@ -123,12 +123,7 @@ class Compress(StandInPass, BudgetPass):
         dense, least = float(sum(cost[0] for cost in costs)), float(sum(cost.min() for cost in costs))
         aim = max(least, self._aim(context, dense), _LEAST * dense)
         chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0)
-        return [
-            proposal.candidates[index - 1]
-            if index
-            else Declined(proposal.site.name, "in other layers as much is saved at a smaller loss")
-            for proposal, index in zip(proposals, chosen, strict=True)
-        ]
+        return [_pick(proposal, index) for proposal, index in zip(proposals, chosen, strict=True)]
 
     def _aim(self, context: Context, dense: float) -> float:
         """What the layers that `dense` is the cost of are to come down to; 0: as far as they can."""
@@ -156,6 +151,16 @@ class Compress(StandInPass, BudgetPass):
 
 _Finding = list[Candidate] | str
 """What can be worth choosing for a layer, or why nothing can be told."""
+
+
+def _pick(proposal: Proposal, index: int) -> Candidate | Declined:
+    """By the index into the dense layer and the candidates."""
+    if not index:
+        return Declined(proposal.site.name, "in other layers as much is saved at a smaller loss")
+    one = proposal.candidates[index - 1]
+    if one.options.get(AS) == AS_IT_IS:
+        return Declined(proposal.site.name, "what its own zeros save is enough")
+    return one
 
 
 def _why_not(site: FactorSite, context: Context) -> str | None:

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from onnxcomp.pass_api import PassOptions
 
+MIN_ZEROS = 0.3  # share of a weight; with fewer the dense kernel is faster
+
 
 class SparseOptions(PassOptions):
     """Options of sparse-conv and sparse-gemm."""
 
     when: Literal["faster", "always"] = Field("faster", description="rewrite where measured faster, or everywhere")
-    min_zeros: float = Field(0.3, ge=0, le=1, description="share of zeros below which a layer is not tried")
+    min_zeros: float = Field(MIN_ZEROS, ge=0, le=1, description="share of zeros below which a layer is not tried")
 
 
 def why_not_sparse(weight: NDArray[Any], options: SparseOptions) -> str | None:

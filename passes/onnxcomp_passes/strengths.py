@@ -13,6 +13,15 @@ from onnxcomp_passes.unify import Unify
 from onnxcomp_passes.worth import UNITS, Unit
 
 
+@dataclass(frozen=True, eq=False)
+class Strength:
+    """A method, by its name, at one strength: a pass with those options."""
+
+    method: str
+    one: StandInPass
+    measured: bool = True  # False: its time and losses lie between those of the method's strengths that are measured
+
+
 @dataclass(frozen=True)
 class Method:
     """A pass at several strengths: its options at each, and those few that are worth the time it takes to time them."""
@@ -20,13 +29,15 @@ class Method:
     kind: type[StandInPass]
     strengths: tuple[Mapping[str, Any], ...]
     timed: tuple[Mapping[str, Any], ...] | None = None  # None: all of them
+    measured: frozenset[float] | None = None  # sparsities; None: at all strengths
     saves: tuple[Unit, ...] = UNITS  # where it can be the best: it is tried where it is asked for, too
 
-    def passes(self, unit: Unit) -> Iterator[StandInPass]:
-        """Of every strength."""
+    def at_strengths(self, name: str, unit: Unit) -> Iterator[Strength]:
+        """Of every strength, under its `name`."""
         timed = {"when": "faster" if unit == "ms" else "always"} if "when" in self.kind.Options.model_fields else {}
         for options in self.strengths if unit != "ms" or self.timed is None else self.timed:
-            yield self.kind(self.kind.Options(**options, **timed))
+            measured = self.measured is None or options["sparsity"] in self.measured
+            yield Strength(name, self.kind(self.kind.Options(**options, **timed)), measured)
 
 
 def _zeros(pattern: str, *sparsities: float) -> tuple[Mapping[str, Any], ...]:
@@ -36,12 +47,31 @@ def _zeros(pattern: str, *sparsities: float) -> tuple[Mapping[str, Any], ...]:
 METHODS = MappingProxyType(
     {
         "prune": Method(
-            Prune, tuple({"sparsity": sparsity} for sparsity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98))
+            Prune,
+            _zeros("unstructured", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
+            _zeros("unstructured", 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
+            frozenset((0.2, 0.5, 0.75, 0.9, 0.98)),
         ),
-        "prune-4x1": Method(Prune, _zeros("4x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), _zeros("4x1", 0.6), ("ms",)),
-        "prune-16x1": Method(Prune, _zeros("16x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), _zeros("16x1", 0.5, 0.7), ("ms",)),
+        "prune-4x1": Method(
+            Prune,
+            _zeros("4x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+            _zeros("4x1", 0.6),
+            frozenset((0.2, 0.4, 0.6, 0.8)),
+            ("ms",),
+        ),
+        "prune-16x1": Method(
+            Prune,
+            _zeros("16x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+            _zeros("16x1", 0.5, 0.7),
+            frozenset((0.2, 0.3, 0.5, 0.7)),
+            ("ms",),
+        ),
         "prune-n:16": Method(
-            Prune, _zeros("n:16", 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875), _zeros("n:16", 0.75), ("ms",)
+            Prune,
+            _zeros("n:16", 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875),
+            _zeros("n:16", 0.75),
+            frozenset((0.25, 0.5, 0.75, 0.875)),
+            ("ms",),
         ),
         "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
         "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
@@ -56,6 +86,6 @@ def methods_for(methods: str | None, unit: Unit) -> str:
     return methods or "+".join(name for name, method in METHODS.items() if unit in method.saves)
 
 
-def passes_of(methods: str, unit: Unit) -> list[StandInPass]:
-    """Of the methods, joined by +, at every strength."""
-    return [one for name in methods.split("+") for one in METHODS[name].passes(unit)]
+def strengths_of(methods: str, unit: Unit) -> list[Strength]:
+    """Of the methods, joined by +, every strength."""
+    return [one for name in methods.split("+") for one in METHODS[name].at_strengths(name, unit)]

@@ -1,5 +1,6 @@
 """What each candidate for a layer costs and loses: the part of compress that takes long."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
@@ -15,16 +17,18 @@ from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
 from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate
+from onnxcomp_passes.curves import change_at, error_at, time_at
 from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.prune import Prune
 from onnxcomp_passes.sparse_form import sparse_form
+from onnxcomp_passes.sparsity import MIN_ZEROS
 from onnxcomp_passes.stand_in import StandInPass, problem_of
-from onnxcomp_passes.strengths import passes_of
+from onnxcomp_passes.strengths import strengths_of
 from onnxcomp_passes.worth import Unit, ratio, unbeaten
 
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
-_KNOTS = (0.5, 0.75, 0.9, 0.98)  # sparsities whose time is measured; between two of them it is nearly a straight line
+AS_IT_IS = "as it is"  # what that option says of a layer whose own zeros already save something
 
 
 class Weigher:
@@ -32,14 +36,15 @@ class Weigher:
 
     def __init__(self, methods: str, unit: Unit, context: Context) -> None:
         self._methods = methods
-        self._passes = {one.text(): one for one in passes_of(methods, unit)}
+        self._strengths = {strength.one.text(): strength for strength in strengths_of(methods, unit)}
         self._unit = unit
         self._context = context
 
     def drafts(self, site: FactorSite) -> Iterator[Candidate]:
         """Of every method that takes the layer, fitted to its weight alone; none told twice."""
         told = []
-        for text, one in self._passes.items():
+        for text, strength in self._strengths.items():
+            one = strength.one
             if site.nodes[0].op not in one.readers or one.why_not(site):
                 continue
             for draft in one.propose(site, self._context):
@@ -48,30 +53,35 @@ class Weigher:
                     yield replace(draft, options={**draft.options, AS: text})
 
     def priced(self, site: FactorSite) -> list[Candidate]:
-        """The cheapest of each strength, as what passes behind compress make of it, where it costs less than dense."""
+        """The cheapest of each strength, as what passes behind compress make of it, where it costs less than dense.
+
+        What does not, but is measured next to what does, is there as well: the losses of what lies between need it.
+        """
         cheapest: dict[str, Candidate] = {}
         for one in self._as_run(site, list(self.drafts(site))):
             other = cheapest.get(one.options[AS])
-            if ratio(one, self._unit) < (1.0 if other is None else ratio(other, self._unit)):
+            if other is None or self._ratio(one) < self._ratio(other):
                 cheapest[one.options[AS]] = one
-        return list(cheapest.values())
+        return [*self._as_it_is(site), *self._paying(list(cheapest.values()))]
 
     def judged(self, site: FactorSite, priced: Sequence[Candidate]) -> list[Candidate]:
-        """Those of `priced` that no other beats in cost and in the layer's error, with both losses.
+        """Those of `priced` that cost less than dense and that no other beats in cost and in the layer's error.
 
-        Raises NotRunnable where they cannot be told.
+        With both losses. Raises NotRunnable where they cannot be told.
         """
-        problem = problem_of(site, self._context, sequential=False)
-        fits = []
-        with fit_for(problem.size):
-            for one in priced:
-                fit = self.method_of(one).fitted(site, one, problem, self._context) if one.error else one
-                fits.append((replace(one, output_error=fit.output_error if one.error else 0.0), fit))
-        return [self._with_change(site, one, fit) for one, fit in unbeaten(fits, self._unit)]
+        fits = self._fits(site, priced)
+        measured = {text: replace(priced_, output_error=fit.output_error) for text, (priced_, fit) in fits.items()}
+        between = self._between(priced, measured)
+        kept = unbeaten([one for one in (*measured.values(), *between) if self._ratio(one) < 1], self._unit)
+        changes = {
+            text: self._change(site, fits[text][1])
+            for text in dict.fromkeys(text for one in kept for text in self._told_by(one, measured))
+        }
+        return [self._with_change(one, measured, changes) for one in kept]
 
     def method_of(self, one: Candidate) -> StandInPass:
         """The pass that proposed it."""
-        return self._passes[one.options[AS]]
+        return self._strengths[one.options[AS]].one
 
     def elsewhere(self) -> "Elsewhere":
         """What another process needs to judge. Raises NotRunnable where the network is too large to be sent."""
@@ -96,49 +106,115 @@ class Weigher:
     def _as_run(self, site: FactorSite, drafts: Sequence[Candidate]) -> Iterator[Candidate]:
         """`drafts`, those with zeros at the costs of the sparse operator that they become."""
         timing = self._unit == "ms" and not self._context.portable
-        line: list[tuple[int, Timing]] = []  # multiply-adds, and what they take
+        lines: dict[str, list[tuple[float, Timing]]] = defaultdict(list)  # by method: multiply-adds, what they take
         between = []
         for draft in drafts:
-            one = self.method_of(draft)
-            if not isinstance(one, Prune):
+            strength = self._strengths[draft.options[AS]]
+            if not isinstance(strength.one, Prune):
                 yield draft
                 continue
-            options = one.options
-            knot = options.pattern != "unstructured" or options.sparsity in _KNOTS
-            found = self._sparse_form(one, site, "faster" if timing and knot else "always")
+            measured = timing and strength.measured
+            found = self._sparse_form(site, strength.one.project(site.weight), "faster" if measured else "always")
             if found is None:
                 continue
             run = replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
-            if timing and not knot:
+            if timing and not strength.measured:
                 between.append(run)
                 continue
-            if run.macs and run.timing and options.pattern == "unstructured":
-                line.append((run.macs[1], run.timing))
+            if run.macs and run.timing:
+                lines[strength.method].append((run.macs[1], run.timing))
             yield run
-        yield from (replace(run, timing=_on(line, run)) for run in between if run.macs and line)
+        for run in between:
+            time = time_at(run.macs[1], lines[self._strengths[run.options[AS]].method]) if run.macs else None
+            if time is not None:
+                yield replace(run, timing=time)
 
-    def _sparse_form(self, one: Prune, site: FactorSite, when: Literal["faster", "always"]) -> Candidate | None:
-        return sparse_form(site, one.project(site.weight), self._context, when)
+    def _as_it_is(self, site: FactorSite) -> Iterator[Candidate]:
+        """The layer with the zeros that it has, where these save something."""
+        zeros = 1 - np.count_nonzero(site.weight) / site.weight.size
+        if zeros < MIN_ZEROS:
+            return
+        found = self._sparse_form(site, site.weight, "faster" if self._unit == "ms" else "always")
+        if found is not None and self._ratio(found) < 1:
+            told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
+            exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
+            yield replace(exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
 
-    def _with_change(self, site: FactorSite, one: Candidate, fit: Candidate) -> Candidate:
+    def _sparse_form(
+        self, site: FactorSite, weight: NDArray[np.floating], when: Literal["faster", "always"]
+    ) -> Candidate | None:
+        return sparse_form(site, weight, self._context, when)
+
+    def _paying(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+        """Those that cost less than dense, and what is measured on either side of one that is not measured itself."""
+        paying = [one for one in candidates if self._ratio(one) < 1]
+        needed = {text for one in paying for text in self._told_by(one, {c.options[AS]: c for c in candidates})}
+        for one in candidates:
+            if one in paying or one.options[AS] in needed:
+                yield one
+
+    def _fits(self, site: FactorSite, priced: Sequence[Candidate]) -> dict[str, tuple[Candidate, Candidate]]:
+        """What is measured of `priced`, beside the same fitted to the data where it is not exact."""
+        problem = problem_of(site, self._context, sequential=False)
+        fits = {}
+        with fit_for(problem.size):
+            for one in priced:
+                if not one.error:
+                    fits[one.options[AS]] = (one, replace(one, output_error=0.0))
+                elif self._strengths[one.options[AS]].measured:
+                    fits[one.options[AS]] = (one, self.method_of(one).fitted(site, one, problem, self._context))
+        return fits
+
+    def _between(self, priced: Sequence[Candidate], measured: Mapping[str, Candidate]) -> Iterator[Candidate]:
+        """The others, with the error of a layer that has so many zeros. Nothing is said beyond what was measured."""
+        for one in priced:
+            if one.options[AS] not in measured:
+                line = [other for other in measured.values() if self._method(other) == self._method(one)]
+                error = error_at(one.options["zeros"], [(c.options["zeros"], c.output_error or 0.0) for c in line])
+                if error is not None:
+                    yield replace(one, output_error=error)
+
+    def _told_by(self, one: Candidate, known: Mapping[str, Candidate]) -> list[str]:
+        """What must be measured to tell of `one`: itself, or those of its method with as many zeros as are next."""
+        text = one.options[AS]
+        if text == AS_IT_IS or self._strengths[text].measured:
+            return [text]
+        line = [c for t, c in known.items() if self._method(c) == self._method(one) and self._strengths[t].measured]
+        below = [c for c in line if c.options["zeros"] <= one.options["zeros"]]
+        above = [c for c in line if c.options["zeros"] > one.options["zeros"]]
+        next_ = (max(below, key=_zeros, default=None), min(above, key=_zeros, default=None))
+        return [c.options[AS] for c in next_ if c is not None]
+
+    def _method(self, one: Candidate) -> str | None:
+        """Its name, None for a layer as it is."""
+        strength = self._strengths.get(one.options[AS])
+        return strength.method if strength else None
+
+    def _change(self, site: FactorSite, fit: Candidate) -> float:
+        """What a fit does to the network's outputs, as the only one."""
+        if not fit.error:
+            return 0.0
+        assert self._context.layerwise is not None and fit.before is not None
+        try:
+            return self._context.output_change.of(self._context.layerwise.replaced(fit.before), site.key)
+        except (ModelError, DataError) as error:
+            raise NotRunnable(str(error)) from error
+
+    def _with_change(
+        self, one: Candidate, measured: Mapping[str, Candidate], changes: Mapping[str, float]
+    ) -> Candidate:
         """With what it does to the network; without fragments, which of every strength would be a network's worth."""
         if not one.error:
             return replace(one, network_change=0.0)
-        assert self._context.layerwise is not None and fit.before is not None
-        try:
-            change = self._context.output_change.of(self._context.layerwise.replaced(fit.before), site.key)
-        except (ModelError, DataError) as error:
-            raise NotRunnable(str(error)) from error
-        return replace(one, network_change=change, before=None, after=None)
+        line = [(measured[text].output_error or 0.0, changes[text]) for text in self._told_by(one, measured)]
+        return replace(one, network_change=change_at(one.output_error or 0.0, line), before=None, after=None)
+
+    def _ratio(self, one: Candidate) -> float:
+        return ratio(one, self._unit)
 
 
-def _on(line: Sequence[tuple[int, Timing]], run: Candidate) -> Timing:
-    """The time of as many multiply-adds as `run` does, between those measured; never beyond them."""
-    assert run.macs is not None
-    macs, times = zip(*sorted(line, key=lambda point: point[0]), strict=True)
-    dense = float(np.median([time.before_ms for time in times]))
-    shares = [time.after_ms / time.before_ms if time.before_ms else 1.0 for time in times]
-    return Timing(dense, dense * float(np.interp(run.macs[1], macs, shares)))
+def _zeros(one: Candidate) -> float:
+    return float(one.options["zeros"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +276,7 @@ class Ledger:
 
     def put(self, key: str, candidates: Sequence[Candidate]) -> None:
         """Keep them."""
-        if all(one.error for one in candidates):
+        if all(one.error or one.after is None for one in candidates):
             names = [field.name for field in fields(_Entry)]
             entries = [_Entry(**{name: getattr(one, name) for name in names}) for one in candidates]
             self._shelf.put(key, _Kept(tuple(entries)))

@@ -30,14 +30,14 @@ def _cost(one: Candidate, unit: Unit) -> tuple[float, float]:
     return (one.timing.before_ms, one.timing.after_ms) if one.timing else (0.0, 0.0)
 
 
-def unbeaten(fits: Sequence[tuple[Candidate, Candidate]], unit: Unit) -> list[tuple[Candidate, Candidate]]:
-    """Those (first) that no other both costs less than and is nearer to the layer's output, the dearest first."""
+def unbeaten(candidates: Sequence[Candidate], unit: Unit) -> list[Candidate]:
+    """Those that no other both costs less than and is nearer to the layer's output, the dearest first."""
     best, kept = inf, []
-    for one, fit in sorted(fits, key=lambda pair: (ratio(pair[0], unit), pair[0].output_error)):
+    for one in sorted(candidates, key=lambda one: (ratio(one, unit), one.output_error)):
         error = one.output_error
         if error is not None and isfinite(error) and error < best:
             best = error
-            kept.append((one, fit))
+            kept.append(one)
     return kept[::-1]
 
 

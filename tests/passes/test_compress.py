@@ -67,7 +67,7 @@ def test_multiply_adds_come_down_to_the_share_asked_for(share: float) -> None:
 
 def test_every_method_is_proposed_and_only_what_none_beats() -> None:
     """Of layers that are nearly of one method's kind each."""
-    noise = 0.1 * dense((16, 16, 3, 3))
+    noise = 0.03 * dense((16, 16, 3, 3))
     model = net(w1=product((4, 8, 1, 1), (4, 1, 3, 3)) + noise[:, :8], w2=shared_basis((16, 16, 3, 3), 3) + noise)
     one = Compress(CompressOptions(macs=0.5))
     context = context_of(model, "size")

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from onnxcomp.context import Context, Timing
-from onnxcomp.pass_api import Candidate, Site
+from onnxcomp.context import Context
+from onnxcomp.fragment import Fragment
+from onnxcomp.pass_api import Candidate, Declined, Dial, Proposal, Site
 from onnxcomp.store import Store
 from onnxcomp.workers import Workers, cluster, local
-from onnxcomp_passes import weighing
 from onnxcomp_passes.compress import Compress, CompressOptions
+from onnxcomp_passes.factor_sites import FactorSite
+from onnxcomp_passes.prune import Prune
 from onnxcomp_passes.weighing import Ledger, Weigher
-from tests.passes.factors import shared_basis
-from tests.passes.test_compress import context_of, net
+from tests.passes.factors import dense, shared_basis
+from tests.passes.test_compress import SHAPES, context_of, net
 from tests.planning.dask_cluster import running
 
 ONE = Compress(CompressOptions(macs=0.5, methods="prune+penni"))
@@ -109,13 +111,53 @@ def test_a_run_that_was_broken_off_goes_on(
 def test_what_is_exact_is_not_kept(tmp_path: Path) -> None:
     """Its fragment would have to be."""
     ledger = Ledger(replace(context_of(net()), store=Store(tmp_path / "found.sqlite")), "losses")
-    ledger.put("a", [Candidate("m", error=0.1, options={"as": "m"}), Candidate("m")])
+    ledger.put("a", [Candidate("m", error=0.1, options={"as": "m"}), Candidate("m", Fragment((), {}, (), ()))])
     assert ledger.get("a") is None
 
 
-def test_times_lie_on_the_line_between_those_measured() -> None:
-    line = [(1000, Timing(2.0, 1.5)), (500, Timing(1.0, 0.5)), (100, Timing(1.0, 0.3))]
-    shares = [weighing._on(line, Candidate("prune", macs=(2000, macs))).after_ms for macs in (1000, 750, 500, 300, 100)]
-    np.testing.assert_allclose(shares, [0.75, 0.625, 0.5, 0.4, 0.3])
-    beyond = [weighing._on(line, Candidate("prune", macs=(2000, macs))).after_ms for macs in (50, 1500)]
-    assert beyond == [0.3, 0.75]
+def test_losses_between_strengths_are_near_those_that_are_found_there() -> None:
+    """Both losses of a strength that is not fitted, against a Weigher that fits it."""
+    model = net()
+    for site in ONE.match(model):
+        if not isinstance(site, FactorSite):
+            continue
+        weigher, fitting = (Weigher("prune", "macs", context_of(model)) for _ in range(2))
+        for text, strength in fitting._strengths.items():
+            fitting._strengths[text] = replace(strength, measured=True)
+        found, truth = (
+            {c.options["zeros"]: c for c in one.judged(site, one.priced(site))} for one in (weigher, fitting)
+        )
+        assert len(found) >= 9 and found.keys() == truth.keys()
+        for zeros, one in found.items():
+            assert one.output_error == pytest.approx(truth[zeros].output_error, rel=0.1)
+            assert 0.2 < one.network_change / truth[zeros].network_change < 5, "a change of a few samples is noisy"
+
+
+def test_what_is_measured_is_fitted_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    site = next(site for site in ONE.match(model) if isinstance(site, FactorSite))
+    fitted: list[float] = []
+    original = Prune.fitted
+    monkeypatch.setattr(Prune, "fitted", lambda one, *rest: fitted.append(one.options.sparsity) or original(one, *rest))
+    weigher = Weigher("prune", "macs", context_of(model))
+    assert len(weigher.judged(site, weigher.priced(site))) > len(fitted)
+    assert sorted(fitted) == [0.2, 0.5, 0.75, 0.9, 0.98]
+
+
+def test_zeros_that_are_there_are_a_choice_without_loss() -> None:
+    weight = dense(SHAPES["w2"])
+    weight[np.random.default_rng(0).random(weight.shape) < 0.8] = 0
+    context = context_of(net(w2=weight))
+    found = proposed(context)
+    (own,) = [c for c in found["second"] if c.options["as"] == "as it is"]
+    assert own.error == own.output_error == own.network_change == 0
+    assert own.macs and own.macs[1] < 0.25 * own.macs[0]
+    assert all(c.macs and c.macs[1] < own.macs[1] for c in found["second"] if c is not own)
+    proposals = [
+        Proposal(site, [c for c in ONE.propose(site, context) if isinstance(c, Candidate)])
+        for site in ONE.match(context.model)
+        if isinstance(site, Site)
+    ]
+    picks = {p.site.name: pick for p, pick in zip(proposals, ONE.allocate(context, proposals, Dial(0.0)), strict=True)}
+    second = picks["second"]
+    assert isinstance(second, Declined) and "own zeros" in second.reason
