@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
 from onnxcomp.numerics.blocks import Block
+from onnxcomp.numerics.least_squares import conjugate_gradients
 from onnxcomp.numerics.levels import factors_at
 from onnxcomp.numerics.moments import factor, rows
 from onnxcomp.numerics.normal_equations import improve
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 
 _AT_ONCE = 64  # columns
+_LARGE = 200  # Q, from which on a factor for every row of blocks takes longer than products with S for all of them
 
 
 class Kind(IntEnum):
@@ -61,6 +63,8 @@ def refit(found: Unification, weight: NDArray[np.floating], moment: Array, *, sc
     """
     columns = found.block.columns(weight.shape)
     residual = rows(weight - found.weight(weight.shape), moment) @ moment
+    if moment.shape[-1] > _LARGE:
+        return _moved(found, *_nearer(found, weight.shape, residual, moment, scales=scales))
     T = residual.reshape(len(found.kinds), found.block.outputs, -1)
     S = moment.reshape(-1, *moment.shape[-2:])
     m, free = found.scales.copy(), found.free.copy()
@@ -72,8 +76,40 @@ def refit(found: Unification, weight: NDArray[np.floating], moment: Array, *, sc
         step, f = _solve(S[r * len(S) // len(found.kinds)], T[r], D, columns[U], columns[F].ravel(), scales=scales)
         m[r, U] += step
         free[r, F] += f.reshape(len(f), -1, columns.shape[1]).swapaxes(0, 1)
+    return _moved(found, m, free)
+
+
+def _moved(found: Unification, m: Array, free: Array) -> Unification:
+    """`found` with other magnitudes, of either sign, and free weights."""
     flipped = np.where(m < 0, -1.0, 1.0)[..., None, None]
     return replace(found, scales=np.abs(m), factors=found.factors * flipped, free=free)
+
+
+def _nearer(
+    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, *, scales: bool
+) -> tuple[Array, Array]:
+    """m and the free weights, all rows of blocks at once, by conjugate gradients."""
+    R, C, outputs, g = found.factors.shape
+    unified = (found.kinds == Kind.UNIFIED) & scales
+    free = (found.kinds == Kind.FREE)[..., None, None]
+    factors = (found.factors * unified[..., None, None]).astype(np.float32)
+
+    def weight_of(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        blocks = x[:, :C, None, None] * factors + x[:, C:].reshape(factors.shape)
+        return found.block.join(blocks, shape).reshape(residual.shape)
+
+    def unknowns_of(W: NDArray[np.float32]) -> NDArray[np.float32]:
+        blocks = found.block.cut(W.reshape(shape))
+        return np.concatenate([(blocks * factors).sum(axis=(2, 3)), (blocks * free).reshape(R, -1)], axis=1)
+
+    columns = found.block.columns(shape)
+    S = moment.reshape(-1, *moment.shape[-2:])[:, columns[:, :, None], columns[:, None, :]]  # (group, C, g, g)
+    by_group = factors.reshape(len(S), -1, *factors.shape[1:])
+    of_m = np.einsum("srcog,scgh,srcoh->src", by_group, S, by_group, optimize=True).reshape(R, C)
+    of_free = np.broadcast_to(np.einsum("scgg->scg", S)[:, None, :, None], by_group.shape).reshape(factors.shape) * free
+    curvature = np.concatenate([of_m, of_free.reshape(R, -1)], axis=1)
+    x = conjugate_gradients(residual, moment, curvature, weight_of, unknowns_of)
+    return found.scales + x[:, :C], found.free + x[:, C:].reshape(R, C, outputs, g)
 
 
 def _solve(

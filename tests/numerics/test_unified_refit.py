@@ -97,3 +97,22 @@ def test_descent_is_the_same_however_many_columns_are_done_at_once(monkeypatch: 
     for columns in (1, 5):
         monkeypatch.setattr(unified_refit, "_AT_ONCE", columns)
         np.testing.assert_allclose(descend(found, weight, moment, (1.0, 0.5, 0.0), sweeps=2).weight(SHAPE), whole)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_large_layer_comes_as_near(groups: int, scales: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By conjugate gradients, within a thousandth of what the closed form gains."""
+    found, weight, moment = problem()
+    if groups == 2:
+        moment = np.stack([moment, random_moment(12, np.random.default_rng(4), 0.7)])
+    start = energy(weight - found.weight(SHAPE), moment)
+    exact = energy(weight - refit(found, weight, moment, scales=scales).weight(SHAPE), moment)
+    monkeypatch.setattr(unified_refit, "_LARGE", 0)
+    result = refit(found, weight, moment, scales=scales)
+    near = energy(weight - result.weight(SHAPE), moment)
+    assert exact * (1 - 1e-6) <= near <= exact + 1e-3 * (start - exact)
+    np.testing.assert_array_equal(result.kinds, found.kinds)
+    assert (result.scales >= 0).all()
+    if not scales:
+        np.testing.assert_array_equal(result.scales, found.scales)

@@ -1,0 +1,59 @@
+"""Least squares over a linear family of weights, for large layers: all rows at once, by conjugate gradients.
+
+    minimise tr((T - A x) S (T - A x)^T)  over x
+
+Where a factor of S for every pattern of zeros would take minutes, some products with S do nearly as well: the steps are
+scaled by the curvature along each unknown, and end when they gain next to nothing (Nocedal and Wright, Numerical
+Optimization, 2006, section 5.1).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+STEPS = 50  # at most
+LEFT = 1e-4  # of what was gained so far: a step that gains less is the last
+
+
+def conjugate_gradients(
+    residual: Array,
+    S: Array,
+    curvature: NDArray[np.floating],
+    weight_of: Callable[[Single], Single] = lambda x: x,
+    unknowns_of: Callable[[Single], Single] = lambda W: W,
+) -> Array:
+    """x (systems, n), each row of which is a problem of its own, from `residual` = T S (rows, Q).
+
+    `weight_of` is A, from x to a weight (rows, Q), and `unknowns_of` its transpose; by default the identity.
+    `curvature` (systems, n) is the diagonal of A^T S A, zero for what is no unknown and stays zero. S is (Q, Q), or
+    (group, Q, Q) with `residual` (group, rows / group, Q). In single precision: each step goes to the least along its
+    direction, so rounding makes none of them harmful.
+    """
+    single = S.astype(np.float32)
+    inverse = _over(np.ones(curvature.shape, np.float32), curvature.astype(np.float32))
+    unknown = inverse > 0
+    left = unknowns_of(residual.astype(np.float32)) * unknown
+    x, direction = np.zeros_like(left), np.zeros_like(left)
+    last, gained = np.zeros(len(x), np.float32), 0.0
+    for _ in range(STEPS):
+        scaled = left * inverse
+        slope = np.einsum("sn,sn->s", left, scaled)
+        direction = scaled + _over(slope, last)[:, None] * direction
+        ahead = unknowns_of(weight_of(direction) @ single) * unknown
+        length = _over(slope, np.einsum("sn,sn->s", direction, ahead))
+        x += length[:, None] * direction
+        left -= length[:, None] * ahead
+        last, gain = slope, float(length @ slope)
+        gained += gain
+        if gain <= LEFT * gained:
+            break
+    return x.astype(np.float64)
+
+
+def _over(numerator: Single, denominator: Single) -> Single:
+    """The quotients; zero where there is nothing to divide by."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
