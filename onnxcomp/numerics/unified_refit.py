@@ -149,39 +149,31 @@ def descend(
     order = columns.ravel()
     for _ in range(sweeps):
         for some in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)):
-            before, near, S = W[..., some], T[..., some], moment[..., some[:, None], some]
-            for place, i in enumerate(some.tolist()):
-                _descend(i, place, W, factors, near, kinds, scales, S, levels)
-            T -= (W[..., some] - before) @ moment[..., some, :]
+            w, f, t, kind, m = (np.moveaxis(part[..., some], -1, 0).copy() for part in (W, factors, T, kinds, scales))
+            _choose(w, f, t, kind, m, np.moveaxis(moment[..., some[:, None], some], (-2, -1), (0, 1)), levels)
+            T -= (np.moveaxis(w, 0, -1) - W[..., some]) @ moment[..., some, :]
+            W[..., some], factors[..., some] = np.moveaxis(w, 0, -1), np.moveaxis(f, 0, -1)
     cut = (found.block.cut(part.reshape(weight.shape)) for part in (factors, W))
     return replace(found, factors=next(cut), free=next(cut))
 
 
-def _descend(
-    i: int,
-    place: int,
-    W: Array,
-    factors: Array,
-    T: Array,
-    kinds: NDArray[np.int8],
-    scales: Array,
-    S: Array,
-    levels: tuple[float, ...],
+def _choose(
+    w: Array, factors: Array, t: Array, kinds: NDArray[np.int8], scales: Array, S: Array, levels: tuple[float, ...]
 ) -> None:
-    """Column `i` of W and of its factors to the best choices; T = (W* - W) S follows, of some columns, `i` at `place`.
+    """Some columns (n, ..., C_out) of W and of its factors to the best choices, one after the other.
 
-    What columns beyond these see of it waits until all of them are done: one product of matrices for many of vectors.
+    t = (W* - W) S, of these columns only, follows: what the others see of it waits until all of these are done, for one
+    product of matrices in place of many of vectors. S is (n, n, ...).
     """
-    curvature = np.maximum(S[..., place, place], 0)[..., None]
-    wanting = T[..., place]
-    step = np.divide(wanting, curvature, out=np.zeros_like(wanting), where=curvature > 0)
-    wanted = W[..., i] + step
-    kind, m = kinds[..., i], scales[..., i]
-    unified = (kind == Kind.UNIFIED) & (step != 0)
-    factors[..., i] = np.where(unified, factors_at(wanted[..., None], m, levels)[..., 0], factors[..., i])
-    chosen = np.where(unified, m * factors[..., i], np.where(kind == Kind.FREE, wanted, W[..., i]))
-    T -= (chosen - W[..., i])[..., None] * S[..., None, place, :]
-    W[..., i] = chosen
+    for i in range(len(w)):
+        curvature = np.maximum(S[i, i], 0)[..., None]
+        step = np.divide(t[i], curvature, out=np.zeros_like(t[i]), where=curvature > 0)
+        wanted = w[i] + step
+        unified = (kinds[i] == Kind.UNIFIED) & (step != 0)
+        factors[i] = np.where(unified, factors_at(wanted[..., None], scales[i], levels)[..., 0], factors[i])
+        chosen = np.where(unified, scales[i] * factors[i], np.where(kinds[i] == Kind.FREE, wanted, w[i]))
+        t[i + 1 :] -= S[i, i + 1 :][..., None] * (chosen - w[i])
+        w[i] = chosen
 
 
 def _spread(part: NDArray[T], found: Unification, shape: tuple[int, ...], moment: Array) -> NDArray[T]:
