@@ -79,6 +79,11 @@ class LayerProblem:
         """Of `damped`, scaled: one serves every pattern of zeros that the layer is tried with."""
         return Spectrum.of(self.damped)
 
+    @cached_property
+    def plain_spectrum(self) -> Spectrum:
+        """The same not scaled, for blocks of one magnitude."""
+        return Spectrum.of(self.damped, scaled=False)
+
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
 

@@ -52,12 +52,11 @@ def windows(kept: int, window: int = WINDOW) -> Projection:
         C_out, C_in = weight.shape[:2]
         if C_in % window:
             raise ValueError(f"{C_in} input channels do not divide into windows of {window}")
-        cut = weight.reshape(C_out, C_in // window, window, -1)
-        result = cut.copy()
+        cut = np.moveaxis(weight.reshape(C_out, C_in // window, window, -1), 2, -1).copy()
         if kept < window:
-            smallest = np.abs(cut).argpartition(window - kept - 1, axis=2)[:, :, : window - kept]
-            np.put_along_axis(result, smallest, 0, axis=2)
-        return result.reshape(weight.shape)
+            smallest = np.abs(cut).argpartition(window - kept - 1)[..., : window - kept]
+            np.put_along_axis(cut, smallest, 0, axis=-1)
+        return np.moveaxis(cut, -1, 2).reshape(weight.shape)
 
     return project
 

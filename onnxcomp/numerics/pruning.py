@@ -4,14 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
-from onnxcomp.numerics.admm import Progress, Projection, Spectrum, admm, iterations_for
+from onnxcomp.numerics.admm import LARGE, Progress, Projection, Spectrum, admm, iterations_for
 from onnxcomp.numerics.least_squares import conjugate_gradients
 from onnxcomp.numerics.moments import energy, factor, rows
 
 Array = NDArray[np.float64]
 
-_LARGE = 1024  # Q, from which on a second fit takes long, and ADMM's pattern is the better one without trying
-_PRODUCTS = 40  # of W and S in single precision, which take as long as as many multiply-adds of factors
+_PRODUCTS = 8  # of W and S in double precision take as long as conjugate gradients
 
 
 def prune(
@@ -32,7 +31,7 @@ def prune(
     spectrum = Spectrum.of(moment) if spectrum is None else spectrum
     iterations = iterations_for(len(weight), moment.shape[-1]) if iterations is None else iterations
     found = admm(weight, spectrum, project, iterations=iterations, progress=progress)
-    if moment.shape[-1] > _LARGE:
+    if moment.shape[-1] > LARGE:
         return refit(weight, moment, found != 0)
     scaled = rows(weight, moment) * spectrum.scale[..., None, :]
     plain = project(scaled.reshape(weight.shape))
@@ -55,8 +54,8 @@ def _refit(W: Array, S: Array, kept: NDArray[np.bool_]) -> Array:
     by_factor = int((np.count_nonzero(patterns, axis=1).astype(np.float64) ** 3).sum()) / 3
     result = np.where(kept, W, 0)
     dropped = (W - result) @ S  # S_KD w*_D in the columns K
-    if by_factor > _PRODUCTS * W.size * len(S):
-        return result + conjugate_gradients(dropped, S, kept * np.diagonal(S))
+    if len(S) > LARGE and by_factor > _PRODUCTS * W.size * len(S):
+        return result + conjugate_gradients(dropped, S, np.where(kept, np.diagonal(S), 0))
     for index, pattern in enumerate(patterns):
         K = np.flatnonzero(pattern)
         if 0 < len(K) < len(pattern):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.numerics.admm import ITERATIONS, Projection, Spectrum, admm
+from onnxcomp.numerics.admm import ITERATIONS, LARGE, Projection, Spectrum, admm
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.numerics.levels import check_levels, nearest
 from onnxcomp.numerics.moments import energy
@@ -90,19 +90,24 @@ def unify(
     structure: MicroStructure,
     scales: type[np.floating] = np.float32,
     *,
+    spectrum: Spectrum | None = None,
     iterations: int = ITERATIONS,
     rounds: int = 1,
 ) -> NDArray[np.float32]:
     """A weight of `structure` near W* (C_out, C_in / group, k...) in the norm of `moment`, magnitudes of type `scales`.
 
-    ADMM finds kinds and signs, unless W*'s own split turns out better; coordinate descent and the closed form then fit
-    what can still move. With `rounds` the share of fixed blocks rises step by step, each step's blocks held in those
-    that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses less. No iterations:
-    W*'s own split, S-weighted. ValueError as `split` and `as_stored`.
+    ADMM finds kinds and signs, unless in a small layer W*'s own split turns out better; coordinate descent and the
+    closed form then fit what can still move. With `rounds` the share of fixed blocks rises step by step, each step's
+    blocks held in those that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses
+    less. No iterations: W*'s own split, S-weighted. `spectrum`, of `moment` and not scaled, spares its computation
+    where a layer is fitted more than once. ValueError as `split` and `as_stored`.
     """
-    found = [split(np.asarray(weight, np.float64), structure, moment)]
+    found = []
+    if not iterations or moment.shape[-1] <= LARGE:
+        found.append(split(np.asarray(weight, np.float64), structure, moment))
     if iterations:
-        found.append(_risen(weight, moment, structure, iterations, rounds))
+        spectrum = Spectrum.of(moment, scaled=False) if spectrum is None else spectrum
+        found.append(_risen(weight, moment, structure, spectrum, iterations, rounds))
     best = min(
         (_polished(one, weight, moment, structure) for one in found),
         key=lambda one: energy(weight - one.weight(weight.shape), moment),
@@ -159,10 +164,14 @@ def _kinds(unifying: Array, pruning: Array, structure: MicroStructure) -> NDArra
 
 
 def _risen(
-    weight: NDArray[np.floating], moment: Array, structure: MicroStructure, iterations: int, rounds: int
+    weight: NDArray[np.floating],
+    moment: Array,
+    structure: MicroStructure,
+    spectrum: Spectrum,
+    iterations: int,
+    rounds: int,
 ) -> Unification:
     """ADMM's answer, in `rounds` of a rising share, each from the weight that the one before left, refitted."""
-    spectrum = Spectrum.of(moment, scaled=False)
     current, held = np.asarray(weight, np.float64), None
     for number in range(1, rounds + 1):
         step = structure.at(number / rounds)

@@ -149,8 +149,10 @@ def descend(
     order = columns.ravel()
     for _ in range(sweeps):
         for some in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)):
-            w, f, t, kind, m = (np.moveaxis(part[..., some], -1, 0).copy() for part in (W, factors, T, kinds, scales))
-            _choose(w, f, t, kind, m, np.moveaxis(moment[..., some[:, None], some], (-2, -1), (0, 1)), levels)
+            w, f, t, m = (np.moveaxis(part[..., some], -1, 0).copy() for part in (W, factors, T, scales))
+            kind = np.moveaxis(kinds[..., some], -1, 0)
+            S = np.moveaxis(moment[..., some[:, None], some], (-2, -1), (0, 1))
+            _choose(w, f, t, kind, m, S, levels)
             T -= (np.moveaxis(w, 0, -1) - W[..., some]) @ moment[..., some, :]
             W[..., some], factors[..., some] = np.moveaxis(w, 0, -1), np.moveaxis(f, 0, -1)
     cut = (found.block.cut(part.reshape(weight.shape)) for part in (factors, W))

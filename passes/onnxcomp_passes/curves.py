@@ -42,11 +42,22 @@ def error_at(zeros: float, line: Sequence[tuple[float, float]]) -> float | None:
 
 
 def change_at(error: float, line: Sequence[tuple[float, float]]) -> float:
-    """What the network's outputs change where the layer has that error: a power of it between two errors.
+    """What the network's outputs change where the layer has that error: a power of it between two that were measured.
 
-    `line` holds one or two errors, with the change of each.
+    `line` holds errors, with the change of each; at its ends beyond them, but infinite beyond the last finite change.
     """
-    if any(not np.isfinite(change) for _, change in line):
+    finite = sorted((at, change) for at, change in line if np.isfinite(change))
+    if not finite or (error > finite[-1][0] and len(finite) < len(line)):
         return float("inf")
-    logs = np.log(np.maximum(np.sort(np.asarray(line, np.float64), axis=0), _LEAST))
+    logs = np.log(np.maximum(finite, _LEAST))
     return float(np.exp(np.interp(np.log(max(error, _LEAST)), logs[:, 0], logs[:, 1])))
+
+
+def spread(errors: Sequence[float], least: float, most: float, count: int) -> list[float]:
+    """Up to `count` of `errors` to measure at: around all from `least` to `most`, evenly by their logarithms."""
+    rising = np.sort(np.asarray(errors, np.float64))
+    low = max(int(np.searchsorted(rising, least, side="right")) - 1, 0)
+    high = min(int(np.searchsorted(rising, most, side="left")), len(rising) - 1)
+    logs = np.log(np.maximum(rising, _LEAST))
+    near = (int(np.abs(logs - one).argmin()) for one in np.linspace(logs[low], logs[high], count)[1:-1])
+    return [float(rising[index]) for index in sorted({low, high, *near})]

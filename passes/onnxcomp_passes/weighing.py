@@ -17,7 +17,7 @@ from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
 from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate
-from onnxcomp_passes.curves import change_at, error_at, time_at
+from onnxcomp_passes.curves import change_at, error_at, spread, time_at
 from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.prune import Prune
@@ -29,6 +29,7 @@ from onnxcomp_passes.worth import Unit, ratio, unbeaten
 
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
 AS_IT_IS = "as it is"  # what that option says of a layer whose own zeros already save something
+_CHANGES = 4  # of the network, measured for a layer; what other errors do to it lies between
 
 
 class Weigher:
@@ -73,11 +74,11 @@ class Weigher:
         measured = {text: replace(priced_, output_error=fit.output_error) for text, (priced_, fit) in fits.items()}
         between = self._between(priced, measured)
         kept = unbeaten([one for one in (*measured.values(), *between) if self._ratio(one) < 1], self._unit)
-        changes = {
-            text: self._change(site, fits[text][1])
-            for text in dict.fromkeys(text for one in kept for text in self._told_by(one, measured))
-        }
-        return [self._with_change(one, measured, changes) for one in kept]
+        changes = self._changes(site, [fit for _, fit in fits.values()], kept)
+        return [
+            _bare(one, change_at(one.output_error or 0.0, changes)) if one.error else replace(one, network_change=0.0)
+            for one in kept
+        ]
 
     def method_of(self, one: Candidate) -> StandInPass:
         """The pass that proposed it."""
@@ -146,12 +147,17 @@ class Weigher:
         return sparse_form(site, weight, self._context, when)
 
     def _paying(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-        """Those that cost less than dense, and what is measured on either side of one that is not measured itself."""
-        paying = [one for one in candidates if self._ratio(one) < 1]
-        needed = {text for one in paying for text in self._told_by(one, {c.options[AS]: c for c in candidates})}
+        """Those that cost less than dense, and where the first of a line of zeros is not measured, what is before."""
+        lines: dict[str, list[Candidate]] = defaultdict(list)
         for one in candidates:
-            if one in paying or one.options[AS] in needed:
-                yield one
+            lines[self._method(one)].append(one)
+        for line in lines.values():
+            if all(self._is_measured(one) for one in line):
+                yield from (one for one in line if self._ratio(one) < 1)
+                continue
+            rising = sorted(line, key=lambda one: float(one.options["zeros"]))
+            first = next((i for i, one in enumerate(rising) if self._ratio(one) < 1), len(rising))
+            yield from rising[max((i for i in range(first) if self._is_measured(rising[i])), default=first) :]
 
     def _fits(self, site: FactorSite, priced: Sequence[Candidate]) -> dict[str, tuple[Candidate, Candidate]]:
         """What is measured of `priced`, beside the same fitted to the data where it is not exact."""
@@ -161,7 +167,7 @@ class Weigher:
             for one in priced:
                 if not one.error:
                     fits[one.options[AS]] = (one, replace(one, output_error=0.0))
-                elif self._strengths[one.options[AS]].measured:
+                elif self._is_measured(one):
                     fits[one.options[AS]] = (one, self.method_of(one).fitted(site, one, problem, self._context))
         return fits
 
@@ -169,52 +175,43 @@ class Weigher:
         """The others, with the error of a layer that has so many zeros. Nothing is said beyond what was measured."""
         for one in priced:
             if one.options[AS] not in measured:
-                line = [other for other in measured.values() if self._method(other) == self._method(one)]
+                line = [c for c in measured.values() if c.error and self._method(c) == self._method(one)]
                 error = error_at(one.options["zeros"], [(c.options["zeros"], c.output_error or 0.0) for c in line])
                 if error is not None:
                     yield replace(one, output_error=error)
 
-    def _told_by(self, one: Candidate, known: Mapping[str, Candidate]) -> list[str]:
-        """What must be measured to tell of `one`: itself, or those of its method with as many zeros as are next."""
-        text = one.options[AS]
-        if text == AS_IT_IS or self._strengths[text].measured:
-            return [text]
-        line = [c for t, c in known.items() if self._method(c) == self._method(one) and self._strengths[t].measured]
-        below = [c for c in line if c.options["zeros"] <= one.options["zeros"]]
-        above = [c for c in line if c.options["zeros"] > one.options["zeros"]]
-        next_ = (max(below, key=_zeros, default=None), min(above, key=_zeros, default=None))
-        return [c.options[AS] for c in next_ if c is not None]
+    def _method(self, one: Candidate) -> str:
+        return self._strengths[one.options[AS]].method
 
-    def _method(self, one: Candidate) -> str | None:
-        """Its name, None for a layer as it is."""
-        strength = self._strengths.get(one.options[AS])
-        return strength.method if strength else None
+    def _is_measured(self, one: Candidate) -> bool:
+        return self._strengths[one.options[AS]].measured
+
+    def _changes(
+        self, site: FactorSite, fits: Sequence[Candidate], kept: Sequence[Candidate]
+    ) -> list[tuple[float, float]]:
+        """Errors of the layer, with what some of `fits`, each as the only one, do to the network's outputs.
+
+        Those of `kept` lie between them.
+        """
+        wanted = [one.output_error or 0.0 for one in kept if one.error]
+        inexact = {fit.output_error or 0.0: fit for fit in fits if fit.error}
+        some = spread(list(inexact), min(wanted), max(wanted), _CHANGES) if wanted else []
+        return [(error, self._change(site, inexact[error])) for error in some]
 
     def _change(self, site: FactorSite, fit: Candidate) -> float:
-        """What a fit does to the network's outputs, as the only one."""
-        if not fit.error:
-            return 0.0
         assert self._context.layerwise is not None and fit.before is not None
         try:
             return self._context.output_change.of(self._context.layerwise.replaced(fit.before), site.key)
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
 
-    def _with_change(
-        self, one: Candidate, measured: Mapping[str, Candidate], changes: Mapping[str, float]
-    ) -> Candidate:
-        """With what it does to the network; without fragments, which of every strength would be a network's worth."""
-        if not one.error:
-            return replace(one, network_change=0.0)
-        line = [(measured[text].output_error or 0.0, changes[text]) for text in self._told_by(one, measured)]
-        return replace(one, network_change=change_at(one.output_error or 0.0, line), before=None, after=None)
-
     def _ratio(self, one: Candidate) -> float:
         return ratio(one, self._unit)
 
 
-def _zeros(one: Candidate) -> float:
-    return float(one.options["zeros"])
+def _bare(one: Candidate, change: float) -> Candidate:
+    """With what it does to the network; without fragments, which of every strength would be a network's worth."""
+    return replace(one, network_change=change, before=None, after=None)
 
 
 @dataclass(frozen=True, eq=False)

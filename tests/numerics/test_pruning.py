@@ -99,7 +99,7 @@ def test_many_large_factors_are_spared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         pruning, "conjugate_gradients", lambda *given: calls.append(len(given[0])) or conjugate_gradients(*given)
     )
-    weight, moment = problem((2, 900))
+    weight, moment = problem((2, 1100))
     rng = np.random.default_rng(0)
     for share in (0.1, 0.8):
         refit(weight, moment, rng.random(weight.shape) < share)

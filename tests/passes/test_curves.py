@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxcomp.context import Timing
-from onnxcomp_passes.curves import change_at, error_at, time_at
+from onnxcomp_passes.curves import change_at, error_at, spread, time_at
 
 
 def test_times_lie_on_the_line_between_those_measured() -> None:
@@ -51,9 +51,19 @@ def test_changes_are_a_power_of_the_error() -> None:
 
 
 def test_what_makes_outputs_no_numbers_is_as_bad_as_can_be_in_between() -> None:
-    assert change_at(0.2, [(0.1, 0.1), (0.4, math.inf)]) == math.inf
+    line = [(0.1, 0.1), (0.2, 0.4), (0.4, math.inf)]
+    assert change_at(0.3, line) == math.inf and change_at(0.2, line) == pytest.approx(0.4)
+    assert change_at(0.1, line[2:]) == change_at(0.1, []) == math.inf
 
 
 def test_nothing_lost_is_no_error() -> None:
     assert change_at(0.1, [(0.1, 0.0), (0.4, 0.0)]) == pytest.approx(0)
     assert error_at(0.6, [(0.5, 0.0), (0.9, 0.0)]) == pytest.approx(0)
+
+
+def test_changes_are_measured_around_all_errors_and_evenly_between() -> None:
+    errors = [0.8, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4]
+    assert spread(errors, 0.02, 0.4, 4) == [0.02, 0.04, 0.2, 0.4]
+    assert spread(errors, 0.015, 0.41, 2) == [0.01, 0.8]
+    assert spread(errors, 0.001, 9.0, 2) == [0.01, 0.8]
+    assert spread([0.1], 0.1, 0.1, 4) == [0.1] and spread([0.1, 0.3], 0.1, 0.3, 4) == [0.1, 0.3]
