@@ -133,14 +133,14 @@ def test_any_projection_and_progress() -> None:
 
 
 @pytest.mark.parametrize(
-    ("C_out", "Q", "iterations"), [(64, 576, 40), (256, 576, 40), (2048, 512, 37), (512, 2048, 10), (512, 4608, 10)]
+    ("C_out", "Q", "iterations"), [(64, 576, 80), (256, 576, 80), (2048, 512, 37), (512, 2048, 10), (512, 4608, 10)]
 )
 def test_large_layers_get_fewer_iterations(C_out: int, Q: int, iterations: int) -> None:
     assert iterations_for(C_out, Q) == iterations
 
 
 def test_fewer_iterations_cost_little() -> None:
-    """Of what all of them gain over the largest weights refitted, at least three quarters."""
+    """Of what all of them gain over the largest weights refitted, at least seven tenths."""
     gains = []
     for seed in range(4):
         weight, moment = problem((32, 16, 9), seed, decay=0.8)
@@ -149,4 +149,4 @@ def test_fewer_iterations_cost_little() -> None:
             energy(weight - prune(weight, moment, zeros(0.7), iterations=n), moment) for n in (FEWEST, ITERATIONS)
         )
         gains.append((plain - few) / (plain - whole))
-    assert np.mean(gains) > 0.75, gains
+    assert np.mean(gains) > 0.7, gains
