@@ -7,6 +7,7 @@ from onnxcomp.context import Context
 from onnxcomp.pass_api import Candidate, Chooser, Declined, Dial, Pass, Progress, Proposal
 from onnxcomp.pass_manager import Applied, Run
 
+SEARCH = "search"  # the stage that has all others in it: each round is a run of all passes
 Attempt = Callable[[Chooser], Run]
 """A run of all passes with that chooser."""
 
@@ -37,7 +38,7 @@ def within_bound(
     for done in range(rounds):
         if holds - misses <= 1:
             break
-        progress("bound", done, rounds)
+        progress(SEARCH, done, rounds)
         middle = (misses + holds) // 2
         tried = attempt(without(choose, {a.key for a in costly[:middle]}, name))
         if missed(tried) is None:

@@ -7,9 +7,10 @@ the step is found by bisection.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import count
 from typing import Literal, Protocol
 
-from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
+from onnxcomp.bound import SEARCH, Attempt, Bounded, approximations, within_bound
 from onnxcomp.context import Context
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Dial, Pass, Picks, Progress, Proposal
@@ -17,6 +18,7 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
+_TRIES = STEPS.bit_length() + 1  # as a rule: the whole way, so many halves, and the other losses
 
 Loss = Literal["network", "layer"]
 
@@ -82,7 +84,10 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     run so far, where there is one.
     """
 
+    tries = count()
+
     def tried(steps: int, loss: Loss) -> _Tried:
+        progress(SEARCH, min(next(tries), _TRIES - 1), _TRIES)
         dial, name = Dial(steps / STEPS, loss), f"{steps} {loss}"
         again = cache(lambda: attempt(partial(choose, dial=dial)))
         verdict = judge.shelf.get(name)
@@ -91,7 +96,7 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
             judge.shelf.put(name, verdict)
         return _Tried(dial, steps, verdict, again)
 
-    best, notes = _searched(tried, judge, progress)
+    best, notes = _searched(tried, judge)
     if best is None:
         nothing = Dial(0.0)
         rest = within_bound(attempt, partial(choose, dial=nothing), judge.missed, judge.bound, progress)
@@ -102,11 +107,11 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     return Bounded(best.run(), notes, best.dial)
 
 
-def _searched(tried: _Try, judge: Judge, progress: Progress) -> tuple[_Tried | None, tuple[str, ...]]:
+def _searched(tried: _Try, judge: Judge) -> tuple[_Tried | None, tuple[str, ...]]:
     """The best that holds, None where none does, and what to say of it."""
     best = None
     try:
-        for best in _bettered(tried, judge, progress):  # noqa: B007 - the last is the best
+        for best in _bettered(tried, judge):  # noqa: B007 - the last is the best
             pass
     except KeyboardInterrupt:
         if best is None:
@@ -115,20 +120,20 @@ def _searched(tried: _Try, judge: Judge, progress: Progress) -> tuple[_Tried | N
     return best, ()
 
 
-def _bettered(tried: _Try, judge: Judge, progress: Progress) -> Iterator[_Tried]:
+def _bettered(tried: _Try, judge: Judge) -> Iterator[_Tried]:
     """Runs that hold, each better than those before it."""
     least = tried(0, "network") if judge.enough else None
     if least and least.verdict.enough:
         yield least
         return
     best = None
-    for best in _bisected(tried, progress):
+    for best in _bisected(tried):
         yield best
     if best and not best.verdict.exact:  # else there was nothing to choose from, by whichever loss
         yield from _climbed(tried, best)
 
 
-def _bisected(tried: _Try, progress: Progress) -> Iterator[_Tried]:
+def _bisected(tried: _Try) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to."""
     whole = tried(STEPS, "network")
     if whole.verdict.holds:
@@ -136,9 +141,7 @@ def _bisected(tried: _Try, progress: Progress) -> Iterator[_Tried]:
         if not whole.verdict.enough:
             return
     low, high, met = 0, STEPS, whole.verdict.enough
-    rounds = STEPS.bit_length() - 1
-    for done in range(rounds):
-        progress("bound", done, rounds)
+    for _ in range(STEPS.bit_length() - 1):
         middle = (low + high) // 2
         found = tried(middle, "network")
         if found.verdict.enough or (found.verdict.holds and not met):

@@ -7,6 +7,7 @@ after each pass.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnxcomp.calibration import open_data, random_data
 from onnxcomp.catalogue import installed
 from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
+from onnxcomp.fits import Fits
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Pass, Progress, Proposal, Site
@@ -247,6 +249,7 @@ def _proven(
     """What was chosen, each with the error of its proof; and what was not, or cannot be proved here."""
     proven: list[_Proven] = []
     declined: list[Declined] = []
+    fits = _fits(one, context)
     for done, (proposal, pick) in enumerate(zip(proposals, picks, strict=True)):
         if isinstance(pick, Declined):
             declined.append(pick)
@@ -256,14 +259,31 @@ def _proven(
             progress(f"{one.name}: fit", done, len(picks))
         try:
             with _naming(proposal.site):
-                chosen = one.refine(proposal.site, pick, context) if fitting else pick
-                proven.append((proposal.site, chosen, _prove(chosen, context)))
+                refine = partial(_refined, one, proposal.site, pick, context)
+                said = f"{proposal.site.key} {pick.method} {dict(pick.options)}"
+                chosen, error = fits.of(said, refine) if fitting else (pick, _prove(pick, context))
+                proven.append((proposal.site, chosen, error))
         except NotRunnable as error:
             declined.append(_not_runnable(proposal.site, error))
             continue
         if fitting and chosen.before:
             fitting.settle(chosen.before)
     return proven, declined
+
+
+def _fits(one: Pass, context: Context) -> Fits[tuple[Candidate, float | None]]:
+    """Of runs of a pass on this model, a new one of which begins."""
+    try:
+        fits: Fits[tuple[Candidate, float | None]] = context.once(f"fits {one.text()} {context.digest}", Fits)
+    except ModelError:  # too large to be put into one message
+        fits = Fits()
+    return fits.begin()
+
+
+def _refined(one: Pass, site: Site, pick: Candidate, context: Context) -> tuple[Candidate, float | None]:
+    """The pick fitted to the data, and the error of its proof."""
+    chosen = one.refine(site, pick, context)
+    return chosen, _prove(chosen, context)
 
 
 def _not_runnable(site: Site, error: NotRunnable) -> Declined:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxcomp.bench import BenchResult, ModelBench
+from onnxcomp.bound import SEARCH
 from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.layer_times import LayerTimes, Row
 from onnxcomp.inspection import Inspection
@@ -33,15 +34,24 @@ def _console() -> Console:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Tell]:
-    """A progress bar on a terminal, nothing elsewhere; gives the function to report progress to."""
+    """Progress bars on a terminal, nothing elsewhere; gives the function to report progress to.
+
+    A search that runs all passes several times has a bar above that of the stage within.
+    """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda _stage, _done, _total: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
+        search = bar.add_task(SEARCH, total=None, visible=False)
         task = bar.add_task("load", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)
+
+        def tell(stage: str, done: int, total: int) -> None:
+            one = search if stage == SEARCH else task
+            bar.update(one, description=stage, completed=done, total=total or None, visible=True)
+
+        yield tell
 
 
 def print_report(report: Report, target: Path | None) -> None:

@@ -65,6 +65,15 @@ def test_multiply_adds_come_down_to_the_share_asked_for(share: float) -> None:
     assert "depthwise" in reasons["depthwise"]
 
 
+def test_a_run_with_the_choices_of_the_last_fits_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, manager = context_of(net()), PassManager.parse("compress{macs=0.5,methods=prune}")
+    first = manager.run(context.model, context)
+    assert len(first.passes[0].applied) >= 2
+    monkeypatch.setattr(Compress, "refine", lambda *_: pytest.fail("it was fitted before"))
+    again = manager.run(context.model, context)
+    assert again.model.to_proto() == first.model.to_proto()
+
+
 def test_every_method_is_proposed_and_only_what_none_beats() -> None:
     """Of layers that are nearly of one method's kind each."""
     noise = 0.03 * dense((16, 16, 3, 3))
