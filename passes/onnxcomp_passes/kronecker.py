@@ -36,6 +36,7 @@ from onnxcomp.factored.search import Choice, Search
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import als, kronecker
+from onnxcomp.numerics.admm import LARGE
 from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
@@ -119,8 +120,13 @@ class Kronecker(StandInPass):
         return f"{self.text()} {content} {site.weight.shape} {site.walk} {x} {where}"
 
     def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
-        """`search` for the shape that is closest on the data, where there is some and the closest is asked for."""
+        """`search` for the shape that is closest on the data, where there is some and the closest is asked for.
+
+        Not of large layers, where it would take as long as all the rest.
+        """
         if context.layerwise is None or not self._closest or self.options.solver == "svd":
+            return search
+        if site.weight[0].size > LARGE:
             return search
         moment = problem_of(site, context, sequential=False).moment
         return replace(search, moments=list(moment) if moment.ndim == 3 else [moment])
