@@ -6,14 +6,12 @@ from typing import Any
 
 from figures.figure import Axes, Figure, Row
 
-_PLACES = ((4, 3, "left"), (4, -7, "left"), (-4, 3, "right"), (-4, -7, "right"))  # of names, in turn: fewer overlap
-
 
 def draw(figure: Figure, axes: Axes, path: Path) -> None:
     """Write the plot to `path`, an .svg or .png, whole or not at all. Raises OSError."""
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(5.5 * len(axes.x), 5), layout="constrained")
+    canvas = Canvas(figsize=(7 * len(axes.x), 6.5), layout="constrained")
     canvas.suptitle(figure.title)
     panels = canvas.subplots(1, len(axes.x), sharey=True, squeeze=False)[0]
     for panel, (key, words) in zip(panels, axes.x, strict=True):
@@ -29,17 +27,20 @@ def draw(figure: Figure, axes: Axes, path: Path) -> None:
 
 def _points(panel: Any, rows: Sequence[Row], key: str, axes: Axes) -> None:
     """Every series over one key; the last one's points with their names."""
+    from adjustText import adjust_text
+
     named: list[Row] = []
     for name, named in _series(rows, axes.series).items():
         xs, ys = ([float(row[of] or 0) for row in named] for of in (key, axes.y[0]))
         panel.plot(xs, ys, marker="o", linestyle="none", label=name)
-    for i, row in enumerate(sorted(named, key=lambda row: float(row[key] or 0))):
-        x, y = float(row[key] or 0), float(row[axes.y[0]] or 0)
-        if axes.y_most is None or y <= axes.y_most:
-            dx, dy, side = _PLACES[i % len(_PLACES)]
-            panel.annotate(
-                str(row[axes.point]), (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=6, ha=side
-            )
+    names = [panel.text(x, y, name, fontsize=6) for x, y, name in _named(named, key, axes)]
+    adjust_text(names, ax=panel, arrowprops={"arrowstyle": "-", "color": "gray", "lw": 0.4})
+
+
+def _named(rows: Sequence[Row], key: str, axes: Axes) -> list[tuple[float, float, str]]:
+    """Where the points of `rows` are that are shown, and what they are called."""
+    points = ((float(row[key] or 0), float(row[axes.y[0]] or 0), str(row[axes.point])) for row in rows)
+    return [(x, y, name) for x, y, name in points if axes.y_most is None or y <= axes.y_most]
 
 
 def _series(rows: Sequence[Row], key: str) -> Mapping[str, list[Row]]:
