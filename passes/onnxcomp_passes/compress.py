@@ -38,7 +38,7 @@ from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
 from onnxcomp_passes.strengths import METHODS, methods_for
-from onnxcomp_passes.weighing import AS, AS_IT_IS, Ledger, Weigher, bare, judge_elsewhere
+from onnxcomp_passes.weighing import AS, AS_IT_IS, Ledger, Weigher, judge_elsewhere
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
@@ -209,7 +209,7 @@ def _judged(
     except NotRunnable as error:
         yield from ((key, str(error)) for key in priced)
         return
-    items = [(key, [bare(one) for one in candidates]) for key, candidates in priced.items()]
+    items = [(key, [replace(one, before=None, after=None) for one in some]) for key, some in priced.items()]
     for (key, _), found in context.workers.each(judge_elsewhere, there, items):
         yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
 

@@ -36,7 +36,6 @@ from onnxcomp.factored.search import Choice, Search
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.model import Model
 from onnxcomp.numerics import als, kronecker
-from onnxcomp.numerics.admm import LARGE
 from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
 from onnxcomp.numerics.moments import Array
@@ -49,6 +48,7 @@ from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import EXACT, Draft, StandInPass, as_stored, candidate, problem_of, why_not_here
 
 _SHARE = 0.9  # of the dense Conv's time that the rule may predict at most
+_SEARCHED = 1 << 18  # numbers in a weight whose shape is looked for on data, if there is some
 _MEASURED = 3  # candidates a layer: the rule that ranks them is off by some 20 %
 
 
@@ -126,7 +126,7 @@ class Kronecker(StandInPass):
         """
         if context.layerwise is None or not self._closest or self.options.solver == "svd":
             return search
-        if site.weight[0].size > LARGE:
+        if site.weight.size > _SEARCHED:
             return search
         moment = problem_of(site, context, sequential=False).moment
         return replace(search, moments=list(moment) if moment.ndim == 3 else [moment])

@@ -57,9 +57,10 @@ class Weigher:
         """The cheapest of each strength, as what passes behind compress make of it, where it costs less than dense.
 
         What does not, but is measured next to what does, is there as well: the losses of what lies between need it.
+        Without fragments where the weight changes: those of every strength would be a network's worth each.
         """
         cheapest: dict[str, Candidate] = {}
-        for one in self._as_run(site, list(self.drafts(site))):
+        for one in map(bare, self._as_run(site, list(self.drafts(site)))):
             other = cheapest.get(one.options[AS])
             if other is None or self._ratio(one) < self._ratio(other):
                 cheapest[one.options[AS]] = one
@@ -76,7 +77,7 @@ class Weigher:
         kept = unbeaten([one for one in (*measured.values(), *between) if self._ratio(one) < 1], self._unit)
         changes = self._changes(site, [fit for _, fit in fits.values()], kept)
         return [
-            _bare(one, change_at(one.output_error or 0.0, changes)) if one.error else replace(one, network_change=0.0)
+            replace(one, network_change=change_at(one.output_error or 0.0, changes) if one.error else 0.0)
             for one in kept
         ]
 
@@ -209,11 +210,6 @@ class Weigher:
         return ratio(one, self._unit)
 
 
-def _bare(one: Candidate, change: float) -> Candidate:
-    """With what it does to the network; without fragments, which of every strength would be a network's worth."""
-    return replace(one, network_change=change, before=None, after=None)
-
-
 @dataclass(frozen=True, eq=False)
 class Elsewhere:
     """All that another process needs to judge candidates for the layers of a network."""
@@ -256,8 +252,8 @@ def judge_elsewhere(there: Elsewhere, item: tuple[str, Sequence[Candidate]]) -> 
 
 
 def bare(one: Candidate) -> Candidate:
-    """Without fragments, as it goes to another process."""
-    return replace(one, before=None, after=None)
+    """Without fragments where it changes weights, which are fitted anew; one that is exact keeps its own."""
+    return replace(one, before=None, after=None) if one.error else one
 
 
 class Ledger:
