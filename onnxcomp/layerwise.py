@@ -14,7 +14,7 @@ layer is to give y + s - s', which mends what the layers under the shortcut left
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -33,6 +33,7 @@ from onnxcomp.numerics.admm import Spectrum
 from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
+FEWEST_SAMPLES = 64  # where what lies before a layer is too large to be kept: the image is large, a few show enough
 COLUMNS = 1 << 16  # of a layer's input, from all samples: a hundred for each row of the H of a 3x3 layer of 64 channels
 FEWEST = 8  # columns for each row of H, where so many of them would take long
 _USUAL = 576  # Q
@@ -101,8 +102,8 @@ class Layerwise:
         self._data = First(data, SAMPLES)
         self._threads = threads
         self._seed = seed
-        self._columns = lambda Q: max(1, columns_for(Q) // min(SAMPLES, data.used))  # of a sample
-        self._frontiers = Frontier(self._data, _BATCH, threads), Frontier(self._data, _BATCH, threads)
+        self._samples = min(SAMPLES, data.used)
+        self._frontiers = self._at_the_start(), self._at_the_start()
         self._ahead: Iterator[tuple[str, Moments]] = iter(())
         self._alone: dict[str, LayerProblem] = {}
 
@@ -119,15 +120,18 @@ class Layerwise:
         if not sequential:
             return self._problem_alone(output)
         weight, bias = _numbers(self._original, output)
-        for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True):
+        near = [
             frontier.advance(model, output)
+            for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True)
+        ]
+        samples = self._samples if all(near) else min(FEWEST_SAMPLES, self._samples)
         ((_, found),) = layer_moments(
             self._current,
             [output],
-            self._data,
+            First(self._data, samples),
             reference=self._original,
             shortcuts=_shortcut(self._original, output),
-            max_columns=self._columns,
+            max_columns=partial(_columns, samples),
             batch=_BATCH,
             seed=self._seed,
             threads=self._threads,
@@ -146,7 +150,10 @@ class Layerwise:
         _replace(self._current, replaced)
         current, original = self._frontiers
         if not current.passed.isdisjoint(replaced.outputs):  # what is kept is no longer what these layers give
-            self._frontiers = Frontier(self._data, _BATCH, self._threads), original
+            self._frontiers = self._at_the_start(), original
+
+    def _at_the_start(self) -> Frontier:
+        return Frontier(self._data, _BATCH, self._threads, samples=self._samples)
 
     def _problem_alone(self, output: str) -> LayerProblem:
         """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
@@ -177,11 +184,16 @@ class Layerwise:
             self._original,
             outputs,
             self._data,
-            max_columns=self._columns,
+            max_columns=partial(_columns, self._samples),
             batch=_BATCH,
             seed=self._seed,
             threads=self._threads,
         )
+
+
+def _columns(samples: int, Q: int) -> int:
+    """How many of each of so many samples."""
+    return max(1, columns_for(Q) // samples)
 
 
 def columns_for(Q: int) -> int:

@@ -9,34 +9,41 @@ from onnxcomp.calibration.taps import Taps
 from onnxcomp.model import Model
 from onnxcomp.runtime.session import Feed
 
-MAX_BYTES = 1 << 28  # of tensors kept; where they are larger the frontier stays where it was
+MAX_BYTES = 1 << 29  # of tensors kept; where they are larger the frontier stays where it was
 
 
 class Frontier:
-    """Of one network on `data`. It is right as long as what is before it does not change, see `passed`."""
+    """Of one network on `data`. It is right as long as what is before it does not change, see `passed`.
 
-    def __init__(self, data: Batches, batch: int, threads: int | None = None, max_bytes: int = MAX_BYTES) -> None:
+    Where the number of `samples` is known, the first batch tells that too much would be kept.
+    """
+
+    def __init__(
+        self, data: Batches, batch: int, threads: int | None = None, max_bytes: int = MAX_BYTES, samples: int = 0
+    ) -> None:
         self._data = data
+        self._batches = -(-samples // batch)
         self._batch = batch
         self._threads = threads
         self._max_bytes = max_bytes
         self._kept: list[Feed] = []  # nothing: the frontier is where the network begins
         self.passed: frozenset[str] = frozenset()  # tensors made before it
 
-    def advance(self, model: Model, output: str) -> None:
-        """Up to the node of `model` that gives `output`, unless it is there, or beyond, or too much would be kept."""
+    def advance(self, model: Model, output: str) -> bool:
+        """Up to the node of `model` that gives `output`, if not there or beyond; False where too much would be kept."""
         before, live = _live(model, output)
         if not before > self.passed or not live:
-            return
+            return True
         found: list[Feed] = []
         size = 0
         taps = Taps(model, live, self._threads, self.given)
         for number, feed in enumerate(self._data.batches(self._batch)):
             found.append(taps.read(self.beside(number, feed)))
             size += sum(array.nbytes for array in found[-1].values())
-            if max(size, size // len(found) * len(self._kept)) > self._max_bytes:
-                return
+            if size // len(found) * max(len(found), len(self._kept), self._batches) > self._max_bytes:
+                return False
         self._kept, self.passed = found, before
+        return True
 
     @property
     def given(self) -> Feed:

@@ -76,7 +76,7 @@ def test_a_frontier_too_large_to_keep_stays_where_it_was() -> None:
     model = network(1)
     one_tensor = 4 * 10 * 4 * 6 * 6
     frontier = Frontier(data_for(model), BATCH, max_bytes=one_tensor)
-    frontier.advance(model, "b")
+    assert frontier.advance(model, "b")
     assert set(frontier.given) == {"r"}
-    frontier.advance(model, "d")
+    assert not frontier.advance(model, "d") and frontier.advance(model, "b")
     assert set(frontier.given) == {"r"} and frontier.passed == {"a", "r"}

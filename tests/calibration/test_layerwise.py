@@ -1,10 +1,14 @@
 """layerwise: a layer's problem after others were replaced, against plain least squares on the columns themselves."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxcomp import layerwise
 from onnxcomp.calibration import open_data
+from onnxcomp.calibration.frontier import Frontier
 from onnxcomp.errors import DataError
 from onnxcomp.factored import linear
 from onnxcomp.factored.linear import LinearTarget
@@ -58,6 +62,19 @@ def test_the_problem_is_least_squares_on_what_the_layer_gets(network: Model, ima
     expected, *_ = np.linalg.lstsq(with_one, output(network, images), rcond=None)
     np.testing.assert_allclose(problem.weight.reshape(5, 4), expected[:4].T, atol=2e-3)  # the damping's share
     np.testing.assert_allclose(problem.bias(expected[:4].T.reshape(5, 4, 1, 1)), expected[4], atol=2e-3)
+
+
+def test_few_samples_do_where_what_is_before_a_layer_is_too_large_to_be_kept(
+    network: Model, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, whole = (Layerwise(network, open_data(x, input_specs(network))) for x in (images[:8], images))
+    want, other = few.problem("y"), whole.problem("y")
+    monkeypatch.setattr(layerwise, "FEWEST_SAMPLES", 8)
+    monkeypatch.setattr(layerwise, "Frontier", partial(Frontier, max_bytes=1000))
+    monkeypatch.setattr(layerwise, "_BATCH", 4)
+    got = Layerwise(network, open_data(images, input_specs(network))).problem("y")
+    np.testing.assert_allclose(got.moment, want.moment, rtol=1e-5)
+    assert not np.allclose(got.moment, other.moment, rtol=1e-3)
 
 
 def test_the_first_layer_is_asked_for_what_it_is(network: Model, images: NDArray[np.float32]) -> None:
