@@ -249,7 +249,8 @@ def _proven(
     """What was chosen, each with the error of its proof; and what was not, or cannot be proved here."""
     proven: list[_Proven] = []
     declined: list[Declined] = []
-    fits = _fits(one, context)
+    fitted = context.layerwise is not None and any(isinstance(pick, Candidate) and pick.error for pick in picks)
+    fits: Fits[tuple[Candidate, float | None]] = _fits(one, context) if fitted else Fits()
     for done, (proposal, pick) in enumerate(zip(proposals, picks, strict=True)):
         if isinstance(pick, Declined):
             declined.append(pick)
