@@ -39,6 +39,7 @@ FEWEST = 8  # columns for each row of H, where so many of them would take long
 _USUAL = 576  # Q
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
 _BATCH = 32
+_BATCH_OF_ALL = 4  # where the inputs of many layers are read in one run: of a ResNet-50 they are 90 MB a sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ class Layerwise:
             outputs,
             self._data,
             max_columns=partial(_columns, self._samples),
-            batch=_BATCH,
+            batch=_BATCH_OF_ALL,
             seed=self._seed,
             threads=self._threads,
         )
