@@ -1,6 +1,6 @@
 """What lies between strengths that were measured: times, errors and losses of one method on one layer.
 
-Curves are not extended: beyond what was measured nothing is known.
+Curves are not extended: beyond what was measured an error is not known, and times and changes stay what they were last.
 """
 
 from collections.abc import Sequence

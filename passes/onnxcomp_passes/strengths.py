@@ -1,6 +1,6 @@
 """What compress chooses from: each method at several strengths."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -40,38 +40,25 @@ class Method:
             yield Strength(name, self.kind(self.kind.Options(**options, **timed)), measured)
 
 
-def _zeros(pattern: str, *sparsities: float) -> tuple[Mapping[str, Any], ...]:
-    return tuple({"sparsity": sparsity, "pattern": pattern} for sparsity in sparsities)
+def _pruned(
+    pattern: str, tried: Sequence[float], timed: Sequence[float], measured: Sequence[float], saves: tuple[Unit, ...]
+) -> Method:
+    """Zeros in that pattern: the sparsities that are tried, those of them for time, and those that are measured."""
+    options, for_time = (
+        tuple({"sparsity": sparsity, "pattern": pattern} for sparsity in some) for some in (tried, timed)
+    )
+    return Method(Prune, options, for_time, frozenset(measured), saves)
 
+
+_SHARES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)  # fewer zeros gain no time
 
 METHODS = MappingProxyType(
     {
-        "prune": Method(
-            Prune,
-            _zeros("unstructured", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
-            _zeros("unstructured", 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
-            frozenset((0.2, 0.5, 0.75, 0.9, 0.98)),
-        ),
-        "prune-4x1": Method(
-            Prune,
-            _zeros("4x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
-            _zeros("4x1", 0.6),
-            frozenset((0.2, 0.4, 0.6, 0.8)),
-            ("ms",),
-        ),
-        "prune-16x1": Method(
-            Prune,
-            _zeros("16x1", 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
-            _zeros("16x1", 0.5, 0.7),
-            frozenset((0.2, 0.3, 0.5, 0.7)),
-            ("ms",),
-        ),
-        "prune-n:16": Method(
-            Prune,
-            _zeros("n:16", 0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875),
-            _zeros("n:16", 0.75),
-            frozenset((0.25, 0.5, 0.75, 0.875)),
-            ("ms",),
+        "prune": _pruned("unstructured", (0.2, 0.3, 0.4, *_SHARES), _SHARES, (0.2, 0.5, 0.75, 0.9, 0.98), UNITS),
+        "prune-4x1": _pruned("4x1", (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), (0.6,), (0.2, 0.4, 0.6, 0.8), ("ms",)),
+        "prune-16x1": _pruned("16x1", (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7), (0.2, 0.3, 0.5, 0.7), ("ms",)),
+        "prune-n:16": _pruned(
+            "n:16", (0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875), (0.75,), (0.25, 0.5, 0.75, 0.875), ("ms",)
         ),
         "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
         "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),

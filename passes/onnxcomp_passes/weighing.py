@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
@@ -116,7 +115,9 @@ class Weigher:
                 yield draft
                 continue
             measured = timing and strength.measured
-            found = self._sparse_form(site, strength.one.project(site.weight), "faster" if measured else "always")
+            found = sparse_form(
+                site, strength.one.project(site.weight), self._context, "faster" if measured else "always"
+            )
             if found is None:
                 continue
             run = replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
@@ -136,16 +137,11 @@ class Weigher:
         zeros = 1 - np.count_nonzero(site.weight) / site.weight.size
         if zeros < MIN_ZEROS:
             return
-        found = self._sparse_form(site, site.weight, "faster" if self._unit == "ms" else "always")
+        found = sparse_form(site, site.weight, self._context, "faster" if self._unit == "ms" else "always")
         if found is not None and self._ratio(found) < 1:
             told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
             exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
             yield replace(exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
-
-    def _sparse_form(
-        self, site: FactorSite, weight: NDArray[np.floating], when: Literal["faster", "always"]
-    ) -> Candidate | None:
-        return sparse_form(site, weight, self._context, when)
 
     def _paying(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         """Those that cost less than dense, and where the first of a line of zeros is not measured, what is before."""
