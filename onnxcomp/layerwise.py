@@ -12,7 +12,7 @@ layer is to give y + s - s', which mends what the layers under the shortcut left
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -25,11 +25,11 @@ from onnxcomp.calibration.first import First
 from onnxcomp.calibration.frontier import Frontier
 from onnxcomp.calibration.moments import Moments, layer_moments
 from onnxcomp.convolution import Convolution, is_standard
-from onnxcomp.errors import DataError, ModelError
+from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.linear import Linear
 from onnxcomp.model import Model
-from onnxcomp.numerics.admm import Spectrum
+from onnxcomp.numerics.admm import Norm
 from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
@@ -77,14 +77,14 @@ class LayerProblem:
         return damped(self.moment, DAMPING)
 
     @cached_property
-    def spectrum(self) -> Spectrum:
+    def norm(self) -> Norm:
         """Of `damped`, scaled: one serves every pattern of zeros that the layer is tried with."""
-        return Spectrum.of(self.damped)
+        return Norm.of(self.damped)
 
     @cached_property
-    def plain_spectrum(self) -> Spectrum:
+    def plain_norm(self) -> Norm:
         """The same not scaled, for blocks of one magnitude."""
-        return Spectrum.of(self.damped, scaled=False)
+        return Norm.of(self.damped, scaled=False)
 
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
@@ -105,7 +105,8 @@ class Layerwise:
         self._seed = seed
         self._samples = min(SAMPLES, data.used)
         self._frontiers = self._at_the_start(), self._at_the_start()
-        self._ahead: Iterator[tuple[str, Moments]] = iter(())
+        self._expected: Sequence[str] = ()
+        self._ahead: dict[str, Moments] = {}
         self._alone: dict[str, LayerProblem] = {}
 
     @cached_property
@@ -126,7 +127,7 @@ class Layerwise:
             for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True)
         ]
         samples = self._samples if all(near) else min(FEWEST_SAMPLES, self._samples)
-        ((_, found),) = layer_moments(
+        found = layer_moments(
             self._current,
             [output],
             First(self._data, samples),
@@ -138,7 +139,11 @@ class Layerwise:
             threads=self._threads,
             frontiers=self._frontiers,
         )
-        return _problem(weight, bias, found)
+        return _problem(weight, bias, found[output])
+
+    def expect(self, outputs: Sequence[str]) -> None:
+        """Some of these layers will be asked for, in this order and not `sequential`; by default it is the graph's."""
+        self._expected = outputs
 
     def replaced(self, by: Fragment) -> Model:
         """The original network with `by`, and nothing else, where it gave the same outputs."""
@@ -164,32 +169,18 @@ class Layerwise:
         return self._alone[output]
 
     def _moments_alone(self, output: str) -> Moments:
-        """Of the inputs of a layer of the original network. Those of many layers are gathered in one run over the data.
-
-        It runs ahead as long as layers are asked for in the order of the graph.
-        """
-        for name, found in self._ahead:
-            if name == output:
-                return found
-        behind = _layers_from(self._original, output)
-        self._ahead = self._gathered(behind)
-        try:
-            return next(found for _, found in self._ahead)
-        except (ModelError, DataError):  # of a layer behind, perhaps
-            if len(behind) == 1:
-                raise
-            return next(found for _, found in self._gathered(behind[:1]))
-
-    def _gathered(self, outputs: Sequence[str]) -> Iterator[tuple[str, Moments]]:
-        return layer_moments(
-            self._original,
-            outputs,
-            self._data,
-            max_columns=partial(_columns, self._samples),
-            batch=_BATCH_OF_ALL,
-            seed=self._seed,
-            threads=self._threads,
-        )
+        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next."""
+        if output not in self._ahead:
+            self._ahead = layer_moments(
+                self._original,
+                _from(output, self._expected) or _layers_from(self._original, output),
+                self._data,
+                max_columns=partial(_columns, self._samples),
+                batch=_BATCH_OF_ALL,
+                seed=self._seed,
+                threads=self._threads,
+            )
+        return self._ahead.pop(output)
 
 
 def _columns(samples: int, Q: int) -> int:
@@ -209,6 +200,11 @@ def _replace(model: Model, by: Fragment) -> None:
     taken = {*tensors, *by.constants}
     names = {name: unique(name, taken) for name in by.constants}
     splice(model, [tensors[name].inputs[0] for name in outputs], renamed(by, names))
+
+
+def _from(output: str, outputs: Sequence[str]) -> Sequence[str]:
+    """`output` and those behind it; none where it is not among them."""
+    return outputs[outputs.index(output) :] if output in outputs else ()
 
 
 def _layers_from(model: Model, output: str) -> list[str]:

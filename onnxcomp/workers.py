@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
@@ -31,9 +31,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Workers:
-    """An executor, and how a value gets to its processes once; `remote` where they may be on other machines."""
+    """What opens an executor, and how a value gets to its processes once; `remote`: they may be on other machines."""
 
-    executor: Executor
+    open: Callable[[], AbstractContextManager[Executor]]
     share: Callable[[object], object]
     remote: bool = False
 
@@ -41,17 +41,19 @@ class Workers:
         """Every item with `function(shared, item)`, as they are finished.
 
         All are picklable, `function` by its name. What it raises is raised here; what was not begun then is not.
+        Processes of this machine end with their work, and give back what they kept for it.
         """
         handle = self.share(shared)
-        futures: dict[Future[R], I] = {self.executor.submit(_call, function, handle, item): item for item in items}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenExecutor as error:
-            raise OnnxcompError("one of the processes was ended from outside, short of memory perhaps") from error
-        finally:
-            for future in futures:
-                future.cancel()
+        with self.open() as executor:
+            futures: dict[Future[R], I] = {executor.submit(_call, function, handle, item): item for item in items}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BrokenExecutor as error:
+                raise OnnxcompError("one of the processes was ended from outside, short of memory perhaps") from error
+            finally:
+                for future in futures:
+                    future.cancel()
 
 
 @contextmanager
@@ -71,11 +73,10 @@ def workers(processes: int, address: str | None) -> Iterator[Workers | None]:
 def local(processes: int) -> Iterator[Workers]:
     """So many processes of this machine, each of which calculates on one thread."""
     with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
-        executor = ProcessPoolExecutor(processes, get_context("spawn"), _begin)
-        try:
-            yield Workers(executor, lambda value: _kept(Path(folder), value))
-        finally:
-            executor.shutdown(cancel_futures=True)
+        yield Workers(
+            lambda: ProcessPoolExecutor(processes, get_context("spawn"), _begin),
+            lambda value: _kept(Path(folder), value),
+        )
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def cluster(address: str) -> Iterator[Workers]:
     with client:
         # Not by `scatter`, which at times waits for ever for its copies; a task's result goes where it is needed.
         yield Workers(
-            client.get_executor(pure=False),
+            lambda: nullcontext(client.get_executor(pure=False)),
             lambda value: client.submit(pickle.loads, pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pure=False),
             remote=True,
         )

@@ -5,7 +5,7 @@ are of the compressed model's inputs x' and the cross moment with the dense outp
 are made good by later ones (numerics.moments.target). Where y is added to a shortcut, those of the shortcut too.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -27,7 +27,7 @@ from onnxcomp.runtime.session import Feed
 Array = NDArray[np.float64]
 
 MAX_COLUMNS = 1024  # of one sample: a 32 x 32 image whole, and enough of a larger one
-MAX_BYTES = 1 << 29  # of moments gathered in one pass over the data
+MAX_BYTES = 1 << 28  # of moments gathered in one pass over the data
 MAX_LAYER_BYTES = 1 << 30  # of one layer's moment: Q up to 11,585
 _CHUNK = 1 << 12  # columns multiplied at once in single precision; the sum over chunks is in double
 
@@ -57,34 +57,51 @@ def layer_moments(
     seed: int = 0,
     threads: int | None = None,
     frontiers: tuple[Frontier, Frontier] | None = None,
-) -> Iterator[tuple[str, Moments]]:
-    """The moments of `layers` of `model`: Conv, Gemm and MatMul with constant weights, in the order given.
+) -> dict[str, Moments]:
+    """The moments of the first of `layers`, and of those behind it that are gathered in the same pass over `data`.
 
-    Layers are gathered together, one pass over `data` each time, as many as fit into `max_bytes`; memory beyond that is
-    for `batch` samples' activations. Of each sample at most `max_columns(Q)` positions are taken, chosen by seed.
+    Layers of `model` are Conv, Gemm and MatMul with constant weights. As many are gathered as fit into `max_bytes`,
+    those left out that have no moments; memory beyond that is for `batch` samples' activations. Of each sample at most
+    `max_columns(Q)` positions are taken, chosen by seed.
     `reference` has the layers by the same names; of `model` then only the tensors that they read matter, and those of
     `shortcuts`: by layer, a tensor of y's shape to which y is added. What it lacks in `model` then counts to y.
     `frontiers` are how far the same data, in the same batches, has been run through `model` and `reference`.
-    Raises ModelError for what is no such layer, is too wide or does not run, DataError where an input is not finite.
+    Raises ModelError where the first is no such layer, is too wide or does not run, DataError where its input is not
+    finite.
     """
-    plans = [_Plan.read(reference or model, name) for name in layers]
-    for some in _chunks(plans, max_bytes):
-        added = [shortcuts[plan.y] for plan in some if plan.y in shortcuts]
-        mine, other = frontiers or (Frontier(data, batch), Frontier(data, batch))
-        taps = Taps(model, [*(plan.x for plan in some), *added], threads, mine.given)
-        dense = Taps(reference, [*(plan.y for plan in some), *added], threads, other.given) if reference else None
-        sums = [_Sums(plan, seed, max_columns(plan.Q)) for plan in some]
-        for number, feed in enumerate(data.batches(batch)):
-            inputs = taps.read(mine.beside(number, feed))
-            outputs = dense.read(other.beside(number, feed)) if dense else {}
-            with np.errstate(invalid="ignore", over="ignore"):  # told by `result`, with the layer's name
-                for one in sums:
-                    y = outputs.get(one.plan.y)
-                    if y is not None and one.plan.y in shortcuts:
-                        y = y + _lacking(inputs, outputs, shortcuts[one.plan.y], y)
-                    one.add(inputs[one.plan.x], y)
-        for one in sums:
-            yield one.plan.y, one.result()
+    plans = _together(reference or model, layers, max_bytes)
+    added = [shortcuts[plan.y] for plan in plans if plan.y in shortcuts]
+    mine, other = frontiers or (Frontier(data, batch), Frontier(data, batch))
+    taps = Taps(model, [*(plan.x for plan in plans), *added], threads, mine.given)
+    dense = Taps(reference, [*(plan.y for plan in plans), *added], threads, other.given) if reference else None
+    sums = [_Sums(plan, seed, max_columns(plan.Q)) for plan in plans]
+    for number, feed in enumerate(data.batches(batch)):
+        inputs = taps.read(mine.beside(number, feed))
+        outputs = dense.read(other.beside(number, feed)) if dense else {}
+        with np.errstate(invalid="ignore", over="ignore"):  # told by `means`, with the layer's name
+            for one in sums:
+                y = outputs.get(one.plan.y)
+                if y is not None and one.plan.y in shortcuts:
+                    y = y + _lacking(inputs, outputs, shortcuts[one.plan.y], y)
+                one.add(inputs[one.plan.x], y)
+    first, *behind = sums
+    return {first.plan.y: first.means(), **{one.plan.y: one.means() for one in behind if one.is_finite}}
+
+
+def _together(model: Model, layers: Sequence[str], max_bytes: int) -> "list[_Plan]":
+    """The first of `layers`, and those behind it with which it is within `max_bytes`."""
+    plans = [_Plan.read(model, layers[0])]
+    size = plans[0].moment_bytes
+    for name in layers[1:]:
+        try:
+            plan = _Plan.read(model, name)
+        except ModelError:
+            continue  # said to who asks for it
+        size += plan.moment_bytes
+        if size > max_bytes:
+            break
+        plans.append(plan)
+    return plans
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,11 +185,16 @@ class _Sums:
         self.yy = self.yy + np.square(Y, dtype=np.float64).sum(axis=0)
         self.yx = self.yx + Y.reshape(len(Y), self.plan.group, -1).transpose(1, 2, 0) @ X
 
-    def result(self) -> Moments:
-        """The means. Raises DataError where they are not finite."""
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.xx).all())
+
+    def means(self) -> Moments:
+        """What the sums become. Raises DataError where they are not finite."""
         n = max(self.count, 1)
-        moment, mean = self.xx / n, self.x / n
-        if not np.isfinite(moment).all():
+        self.xx /= n
+        moment, mean = self.xx, self.x / n
+        if not self.is_finite:
             raise DataError(f"the data makes the input of the layer that gives '{self.plan.y}' infinite or no number")
         if not self.yx.ndim:
             return Moments(moment, mean, self.count)
@@ -205,15 +227,3 @@ def _names(node: gs.Node) -> tuple[str, str]:
 
 def _refusal(node: gs.Node, reason: str) -> ModelError:
     return ModelError(f"the input of '{node.outputs[0].name}' has no second moment: {reason}")
-
-
-def _chunks(plans: Sequence[_Plan], max_bytes: int) -> Iterator[list[_Plan]]:
-    """`plans` in order, together as long as their moments fit into `max_bytes`."""
-    some: list[_Plan] = []
-    for plan in plans:
-        if some and sum(one.moment_bytes for one in (*some, plan)) > max_bytes:
-            yield some
-            some = []
-        some.append(plan)
-    if some:
-        yield some

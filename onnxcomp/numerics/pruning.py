@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
-from onnxcomp.numerics.admm import LARGE, Progress, Projection, Spectrum, admm, iterations_for
+from onnxcomp.numerics.admm import LARGE, Norm, Progress, Projection, admm, iterations_for
 from onnxcomp.numerics.least_squares import conjugate_gradients
 from onnxcomp.numerics.moments import energy, factor, rows
 
@@ -18,22 +18,22 @@ def prune(
     moment: Array,
     project: Projection,
     *,
-    spectrum: Spectrum | None = None,
+    norm: Norm | None = None,
     iterations: int | None = None,
     progress: Progress | None = None,
 ) -> Array:
     """W* (C_out, C_in / group, k...) with the zeros of a set that `project` gives (numerics.projections), refitted.
 
-    The pattern is ADMM's, or in a small layer that of W*'s own projection where this turns out better. `spectrum`, of
+    The pattern is ADMM's, or in a small layer that of W*'s own projection where this turns out better. `norm`, of
     `moment` and scaled, spares its computation where a layer is pruned more than once. `iterations`: None for as many
     as pay.
     """
-    spectrum = Spectrum.of(moment) if spectrum is None else spectrum
+    norm = Norm.of(moment) if norm is None else norm
     iterations = iterations_for(len(weight), moment.shape[-1]) if iterations is None else iterations
-    found = admm(weight, spectrum, project, iterations=iterations, progress=progress)
+    found = admm(weight, norm, project, iterations=iterations, progress=progress)
     if moment.shape[-1] > LARGE:
         return refit(weight, moment, found != 0)
-    scaled = rows(weight, moment) * spectrum.scale[..., None, :]
+    scaled = rows(weight, moment) * norm.scale[..., None, :]
     plain = project(scaled.reshape(weight.shape))
     fits = [refit(weight, moment, pattern != 0) for pattern in (found, plain)]
     return min(fits, key=lambda fit: energy(weight - fit, moment))

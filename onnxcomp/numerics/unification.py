@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.numerics.admm import ITERATIONS, LARGE, Projection, Spectrum, admm
+from onnxcomp.numerics.admm import ITERATIONS, LARGE, Norm, Projection, admm
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.numerics.levels import check_levels, nearest
 from onnxcomp.numerics.moments import energy
@@ -21,6 +21,7 @@ from onnxcomp.numerics.unified_refit import Kind, Unification, descend, refit
 Array = NDArray[np.float64]
 
 _POLISH = 4  # rounds of coordinate descent and refit; ten more gained less than 0.1 % of the error
+_POLISH_LARGE = 1  # of a large layer, where each takes seconds: three more gained 1 %
 _BITS = 18  # of a float32 magnitude, so that it times a level is exact too
 
 
@@ -90,7 +91,7 @@ def unify(
     structure: MicroStructure,
     scales: type[np.floating] = np.float32,
     *,
-    spectrum: Spectrum | None = None,
+    norm: Norm | None = None,
     iterations: int = ITERATIONS,
     rounds: int = 1,
 ) -> NDArray[np.float32]:
@@ -99,15 +100,15 @@ def unify(
     ADMM finds kinds and signs, unless in a small layer W*'s own split turns out better; coordinate descent and the
     closed form then fit what can still move. With `rounds` the share of fixed blocks rises step by step, each step's
     blocks held in those that follow, as in the paper; at equal `iterations` (of all rounds together) one round loses
-    less. No iterations: W*'s own split, S-weighted. `spectrum`, of `moment` and not scaled, spares its computation
+    less. No iterations: W*'s own split, S-weighted. `norm`, of `moment` and not scaled, spares its computation
     where a layer is fitted more than once. ValueError as `split` and `as_stored`.
     """
     found = []
     if not iterations or moment.shape[-1] <= LARGE:
         found.append(split(np.asarray(weight, np.float64), structure, moment))
     if iterations:
-        spectrum = Spectrum.of(moment, scaled=False) if spectrum is None else spectrum
-        found.append(_risen(weight, moment, structure, spectrum, iterations, rounds))
+        norm = Norm.of(moment, scaled=False) if norm is None else norm
+        found.append(_risen(weight, moment, structure, norm, iterations, rounds))
     best = min(
         (_polished(one, weight, moment, structure) for one in found),
         key=lambda one: energy(weight - one.weight(weight.shape), moment),
@@ -167,7 +168,7 @@ def _risen(
     weight: NDArray[np.floating],
     moment: Array,
     structure: MicroStructure,
-    spectrum: Spectrum,
+    norm: Norm,
     iterations: int,
     rounds: int,
 ) -> Unification:
@@ -175,7 +176,7 @@ def _risen(
     current, held = np.asarray(weight, np.float64), None
     for number in range(1, rounds + 1):
         step = structure.at(number / rounds)
-        Z = admm(current, spectrum, projection(step, held), iterations=max(1, iterations // rounds))
+        Z = admm(current, norm, projection(step, held), iterations=max(1, iterations // rounds))
         found = split(Z, step, held=held)
         if number < rounds:
             found = refit(found, weight, moment)
@@ -187,6 +188,6 @@ def _polished(
     found: Unification, weight: NDArray[np.floating], moment: Array, structure: MicroStructure
 ) -> Unification:
     found = refit(found, weight, moment)
-    for _ in range(_POLISH):
+    for _ in range(_POLISH_LARGE if moment.shape[-1] > LARGE else _POLISH):
         found = refit(descend(found, weight, moment, structure.levels), weight, moment)
     return found

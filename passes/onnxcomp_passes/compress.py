@@ -42,6 +42,7 @@ from onnxcomp_passes.weighing import AS, AS_IT_IS, Ledger, Weigher, judge_elsewh
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
+_LONG = 0.05  # of the work on all layers
 _LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
 
 
@@ -204,14 +205,24 @@ def _judged(
             except NotRunnable as error:
                 yield key, str(error)
         return
+    keys = _long_first({key: sites[key] for key in priced})
     try:
-        there = weigher.elsewhere()
+        there = weigher.elsewhere(keys)
     except NotRunnable as error:
         yield from ((key, str(error)) for key in priced)
         return
-    items = [(key, [replace(one, before=None, after=None) for one in some]) for key, some in priced.items()]
+    items = [(key, [replace(one, before=None, after=None) for one in priced[key]]) for key in keys]
     for (key, _), found in context.workers.each(judge_elsewhere, there, items):
         yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
+
+
+def _long_first(sites: Mapping[str, FactorSite]) -> list[str]:
+    """The keys in the graph's order, but first those of layers that take long: else one process ends alone with them.
+
+    Only these, because inputs are gathered, and the network is run, from one layer to the next.
+    """
+    work = {key: site.weight.size * site.groups[0][0].size for key, site in sites.items()}  # C_out Q^2
+    return sorted(sites, key=lambda key: work[key] <= _LONG * sum(work.values()))
 
 
 def _whole(found: Candidate, priced: Sequence[Candidate]) -> Candidate:

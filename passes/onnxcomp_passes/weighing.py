@@ -28,7 +28,7 @@ from onnxcomp_passes.worth import Unit, ratio, unbeaten
 
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
 AS_IT_IS = "as it is"  # what that option says of a layer whose own zeros already save something
-_CHANGES = 4  # of the network, measured for a layer; what other errors do to it lies between
+_CHANGES = 3  # of the network, measured for a layer; what other errors do to it lies between
 
 
 class Weigher:
@@ -84,8 +84,11 @@ class Weigher:
         """The pass that proposed it."""
         return self._strengths[one.options[AS]].one
 
-    def elsewhere(self) -> "Elsewhere":
-        """What another process needs to judge. Raises NotRunnable where the network is too large to be sent."""
+    def elsewhere(self, keys: Sequence[str]) -> "Elsewhere":
+        """What another process needs to judge layers by these `keys`, in this order.
+
+        Raises NotRunnable where the network is too large to be sent.
+        """
         context, workers = self._context, self._context.workers
         assert context.data is not None, "asked for where there is data"
         # A user's function may not be found elsewhere, nor a file on another machine.
@@ -100,6 +103,7 @@ class Weigher:
                 seed=context.seed,
                 portable=context.portable,
                 goal=context.goal,
+                keys=tuple(keys),
             )
         except ModelError as error:
             raise NotRunnable(str(error)) from error
@@ -218,6 +222,7 @@ class Elsewhere:
     seed: int
     portable: bool
     goal: Literal["latency", "size"]
+    keys: tuple[str, ...]  # of the layers, in the order in which they are judged; not all of them here
 
     @cached_property
     def weigher(self) -> Weigher:
@@ -233,9 +238,12 @@ class Elsewhere:
     @cached_property
     def _context(self) -> Context:
         model = Model.from_proto(onnx.load_model_from_string(self.model))
-        return Context.on_data(
+        context = Context.on_data(
             model, self.data, self.threads, self.seed, portable=self.portable, goal=self.goal, fitting=True
         ).on(model)
+        assert context.layerwise is not None, "there is data"
+        context.layerwise.expect(self.keys)
+        return context
 
 
 def judge_elsewhere(there: Elsewhere, item: tuple[str, Sequence[Candidate]]) -> list[Candidate] | str:

@@ -37,10 +37,9 @@ def data_for(model: Model, samples: int = 10) -> Data:
 def moments(
     layer: str, model: Model, reference: Model, data: Data, frontiers: tuple[Frontier, Frontier] | None
 ) -> Moments:
-    ((_, found),) = layer_moments(
+    return layer_moments(
         model, [layer], data, reference=reference, batch=BATCH, frontiers=frontiers, shortcuts={"d": "r"}
-    )
-    return found
+    )[layer]
 
 
 @pytest.mark.parametrize("max_bytes", [1 << 28, 4000, 0])

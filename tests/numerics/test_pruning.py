@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxcomp.numerics import pruning
-from onnxcomp.numerics.admm import FEWEST, ITERATIONS, Projection, Spectrum, admm, iterations_for
+from onnxcomp.numerics.admm import FEWEST, ITERATIONS, Norm, Projection, admm, iterations_for
 from onnxcomp.numerics.least_squares import conjugate_gradients
 from onnxcomp.numerics.moments import energy
 from onnxcomp.numerics.projections import blocks, windows, zeros
@@ -127,7 +127,7 @@ def test_any_projection_and_progress() -> None:
         return np.where(values < 0, -1, 1) * np.abs(values).mean()
 
     apart: list[float] = []
-    found = admm(weight, Spectrum.of(moment, scaled=False), signs, progress=lambda _, gap: apart.append(gap))
+    found = admm(weight, Norm.of(moment, scaled=False), signs, progress=lambda _, gap: apart.append(gap))
     assert len(np.unique(np.abs(found))) == 1 and len(apart) == ITERATIONS
     assert energy(weight - found, moment) < energy(weight - signs(weight), moment)
 
