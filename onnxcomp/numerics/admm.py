@@ -74,7 +74,7 @@ class Norm:
 
     @property
     def _is_large(self) -> bool:
-        return self.scale.shape[-1] > LARGE
+        return bool(self.scale.shape[-1] > LARGE)
 
     @cached_property
     def _spectrum(self) -> tuple[Single, Single]:
@@ -107,7 +107,8 @@ class Norm:
         def nearer(X: Single, rho: np.float32) -> Single:
             steps = rho * (X - wanted).reshape(-1, *X.shape[-2:])
             solved = [cho_solve(L, one.T, check_finite=False).T for L, one in zip(factors_at(rho), steps, strict=True)]
-            return wanted + np.stack(solved).reshape(X.shape)
+            result: Single = wanted + np.stack(solved).reshape(X.shape)
+            return result
 
         return nearer
 

@@ -55,6 +55,12 @@ def test_what_an_item_raises_is_raised_here(some: Workers) -> None:
         list(some.each(failing, None, [5]))
 
 
+def test_processes_end_with_their_work() -> None:
+    with local(2) as found:
+        pids = {pid for _, (_, pid) in found.each(scaled, [1], range(20))}
+        assert pids and not any(psutil.pid_exists(pid) for pid in pids)
+
+
 def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
     with local(2) as found, pytest.raises(OnnxcompError, match="ended from outside"):
         list(found.each(killed, None, [1]))
@@ -63,12 +69,12 @@ def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
 def test_no_process_outlives_the_one_that_made_it() -> None:
     code = "from onnxcomp.workers import local\nfrom tests.planning.test_workers import scaled\nimport time\n"
     code += "if __name__ == '__main__':\n    with local(2) as some:\n"
-    code += (
-        "        print(*{pid for _, (_, pid) in some.each(scaled, [1], range(50))}, flush=True)\n        time.sleep(60)"
-    )
+    code += "        for _ in some.each(scaled, [1], range(50)):\n"
+    code += "            print('begun', flush=True)\n            time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
-        assert parent.stdout is not None
-        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert parent.stdout is not None and parent.stdout.readline() == "begun\n"
+        children = psutil.Process(parent.pid).children()
+        assert len(children) >= 2
         parent.kill()
     gone, alive = psutil.wait_procs(children, timeout=20)
     assert gone and not alive
