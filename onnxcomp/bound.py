@@ -22,16 +22,16 @@ class Bounded:
 
 
 def within_bound(
-    attempt: Attempt, choose: Chooser, missed: Callable[[Run], str | None], name: str, progress: Progress
+    attempt: Attempt, choose: Chooser, strain: Callable[[Run], float], name: str, progress: Progress
 ) -> Bounded:
-    """The run with the most approximations for which `missed` has no complaint; with none of them it is not asked.
+    """The run with the most approximations whose `strain` is within one; with none of them it is not asked.
 
     Where all of them miss the bound (called `name`), those that cost most for what they gain are left out first, and
     how many is found by bisection: the error is taken to fall as more are left out.
     """
     whole = attempt(choose)
     costly = sorted(approximations(whole), key=_harm, reverse=True)
-    if not costly or missed(whole) is None:
+    if not costly or strain(whole) <= 1:
         return Bounded(whole)
     misses, holds, best = 0, len(costly), None
     rounds = len(costly).bit_length()
@@ -41,7 +41,7 @@ def within_bound(
         progress(SEARCH, done, rounds)
         middle = (misses + holds) // 2
         tried = attempt(without(choose, {a.key for a in costly[:middle]}, name))
-        if missed(tried) is None:
+        if strain(tried) <= 1:
             holds, best = middle, tried
         else:
             misses = middle

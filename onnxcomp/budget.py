@@ -1,6 +1,7 @@
 """Was the budget met? Agreement, accuracy, speed and size, each against what was asked for."""
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from onnxcomp.verify import Comparison
 
 Metric = Callable[[dict[str, NDArray[Any]], NDArray[Any] | None], float]
 MARGIN = 1.03  # by which repeats of a timing differ
+_MISSED = 1.0 + 1e-9  # at least, of a bound
 
 
 @dataclass(frozen=True)
@@ -57,33 +59,51 @@ def judge(
         raise NothingGained(
             f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written"
         )
-    missed, drop = accuracy_missed(source, result, verified, data, settings)
+    found = accuracy(source, result, verified, data, settings)
+    missed = [*found.missed]
     if settings.target_speedup is not None and speedup < settings.target_speedup:
         missed.append(f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}")
     wanted = settings.target_bytes(before)
     if wanted is not None and after > wanted:
         missed.append(f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)")
-    return Verdict(tuple(missed), drop)
+    return Verdict(tuple(missed), found.drop)
 
 
-def accuracy_missed(
-    source: Path, result: Path, verified: Sequence[Comparison], data: Data, settings: Settings
-) -> tuple[list[str], float | None]:
-    """A sentence for each bound on accuracy that `result` misses, and the drop where --max-drop was given."""
+@dataclass(frozen=True)
+class Accuracy:
+    """A sentence for each bound on accuracy that is missed, how much of what they allow is used up, points lost."""
+
+    missed: tuple[str, ...]
+    strain: float  # of the bound that is nearest: one where it is all used up, more where it is missed
+    drop: float | None
+
+
+def accuracy(source: Path, result: Path, verified: Sequence[Comparison], data: Data, settings: Settings) -> Accuracy:
+    """Hold `result`, compared with `source`, against the bounds on accuracy."""
+    outputs = [output for comparison in verified for output in comparison.outputs]
+    used = [_used(output.rel_l2, settings.tolerance) for output in outputs if output.rel_l2 is not None]
     missed = []
-    agreement = min(
-        (o.argmax_agreement for c in verified for o in c.outputs if o.argmax_agreement is not None), default=1
-    )
-    if settings.min_agreement is not None and 100 * agreement < settings.min_agreement:
-        missed.append(f"agreement {100 * agreement:.2f} % is below --min-agreement {settings.min_agreement:g}")
+    agreement = min((o.argmax_agreement for o in outputs if o.argmax_agreement is not None), default=1)
+    if settings.min_agreement is not None:
+        used.append(_used(1 - agreement, 1 - settings.min_agreement / 100))
+        if 100 * agreement < settings.min_agreement:
+            missed.append(f"agreement {100 * agreement:.2f} % is below --min-agreement {settings.min_agreement:g}")
     drop = None
     if settings.max_drop is not None:
         metric = _metric(settings, data)
         was = _score(source, data, metric, settings.threads)
         drop = was - (was if result == source else _score(result, data, metric, settings.threads))
+        used.append(_used(drop, settings.max_drop))
         if drop > settings.max_drop:
             missed.append(f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}")
-    return missed, drop
+    whole = max((one if one == one else math.inf for one in used), default=0.0)
+    holds = not missed and all(comparison.passed for comparison in verified)
+    return Accuracy(tuple(missed), min(whole, 1.0) if holds else max(whole, _MISSED), drop)
+
+
+def _used(loss: float, allowed: float) -> float:
+    """The share of what is allowed."""
+    return loss / allowed if allowed > 0 else math.inf if loss > 0 else 0.0
 
 
 def _metric(settings: Settings, data: Data) -> Metric:

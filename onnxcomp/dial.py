@@ -1,13 +1,16 @@
 """How far passes that choose under a budget go: until the targets are met, or as far as the bound on accuracy allows.
 
-Both are taken to change once from step to step: a target that is met stays met, a bound that is missed stays missed. So
-the step is found by bisection.
+Both are taken to change once from step to step: a target that is met stays met, a bound that is missed stays missed.
+How near a step came to either tells where that is: what is used up of the bound, and what is reached of a target, grow
+by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
+where that does not help the interval is halved.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
+from math import inf, log
 from typing import Literal, Protocol
 
 from onnxcomp.bound import SEARCH, Attempt, Bounded, approximations, within_bound
@@ -18,7 +21,8 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
-_TRIES = STEPS.bit_length() + 1  # as a rule: the whole way, so many halves, and the other losses
+_TRIES = 5  # as a rule, the other losses included
+_GROWTH = 1.35  # of what is used up of a bound, a step: a first guess, from CIFAR networks
 
 Loss = Literal["network", "layer"]
 
@@ -35,31 +39,48 @@ class Verdict:
     """What a run was judged to be."""
 
     exact: bool  # no weight changed
-    holds: bool  # the bound on accuracy
-    enough: bool  # it meets the targets
+    strain: float  # how much of what the bound on accuracy allows is used up: above one it is missed
+    reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
     change: float  # of the network's outputs
+
+    @property
+    def holds(self) -> bool:
+        """The bound."""
+        return self.strain <= 1
+
+    @property
+    def enough(self) -> bool:
+        """The targets are met, within the bound."""
+        return self.holds and self.reached >= 1
+
+    @property
+    def figure(self) -> float:
+        """Of how far this is: from one on it is enough or too far."""
+        return max(self.strain, self.reached)
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What is asked of a run: whether it misses the bound on accuracy, meets the targets, and what it does to outputs.
+    """What is asked of a run: what it uses up of the bound, reaches of the targets, and does to outputs.
 
-    `enough` is None where there are no targets: then more is always better. Verdicts are kept on `shelf`, so that a
+    `reached` is None where there are no targets: then more is always better. Verdicts are kept on `shelf`, so that a
     search that was broken off goes on where it was.
     """
 
-    missed: Callable[[Run], str | None]
+    strain: Callable[[Run], float]
     change: Callable[[Model], float]
-    enough: Callable[[Run], bool] | None
+    reached: Callable[[Run], float] | None
     bound: str  # what people call the bound
     shelf: Shelf[Verdict]
 
     def of(self, run: Run) -> Verdict:
         """The verdict on `run`."""
         exact = not approximations(run)
-        holds = exact or self.missed(run) is None
-        enough = holds and self.enough is not None and self.enough(run)
-        return Verdict(exact, holds, enough, self.change(run.model) if holds and not exact else 0.0)
+        strain = 0.0 if exact else self.strain(run)
+        if strain > 1:
+            return Verdict(exact, strain, 0.0, inf)
+        reached = 0.0 if self.reached is None else self.reached(run)
+        return Verdict(exact, strain, reached, 0.0 if exact else self.change(run.model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +96,13 @@ class _Tried:
 _Try = Callable[[int, Loss], _Tried]
 
 
-def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress) -> Bounded:
+def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress, *, whole: bool = False) -> Bounded:
     """The run that goes as far as it should: to the targets, else as far as it may.
 
-    Allocations by the loss of the network are tried at all steps, by bisection. Those by the losses of the layers are
-    tried where that ended, and beyond where it is not enough; at equal steps the one decides that changes the outputs
-    less. Where not even the first step holds, the rest is left to `within_bound`. Ctrl-C ends the search at the best
-    run so far, where there is one.
+    Allocations by the loss of the network are tried first. Those by the losses of the layers are tried where that
+    ended, and beyond where it is not enough; at equal steps the one decides that changes the outputs less. Where not
+    even the first step holds, the rest is left to `within_bound`. Ctrl-C ends the search at the best run so far, where
+    there is one. `whole`: begin with the whole way.
     """
 
     tries = count()
@@ -96,10 +117,10 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
             judge.shelf.put(name, verdict)
         return _Tried(dial, steps, verdict, again)
 
-    best, notes = _searched(tried, judge)
+    best, notes = _searched(tried, judge, whole=whole)
     if best is None:
         nothing = Dial(0.0)
-        rest = within_bound(attempt, partial(choose, dial=nothing), judge.missed, judge.bound, progress)
+        rest = within_bound(attempt, partial(choose, dial=nothing), judge.strain, judge.bound, progress)
         return replace(rest, dial=nothing)
     if best.dial.share < 1 and not best.verdict.enough and not notes:
         share = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for"
@@ -107,11 +128,11 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     return Bounded(best.run(), notes, best.dial)
 
 
-def _searched(tried: _Try, judge: Judge) -> tuple[_Tried | None, tuple[str, ...]]:
+def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None, tuple[str, ...]]:
     """The best that holds, None where none does, and what to say of it."""
     best = None
     try:
-        for best in _bettered(tried, judge):  # noqa: B007 - the last is the best
+        for best in _bettered(tried, judge, whole=whole):  # noqa: B007 - the last is the best
             pass
     except KeyboardInterrupt:
         if best is None:
@@ -120,36 +141,54 @@ def _searched(tried: _Try, judge: Judge) -> tuple[_Tried | None, tuple[str, ...]
     return best, ()
 
 
-def _bettered(tried: _Try, judge: Judge) -> Iterator[_Tried]:
+def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
     """Runs that hold, each better than those before it."""
-    least = tried(0, "network") if judge.enough else None
+    least = tried(0, "network") if judge.reached else None
     if least and least.verdict.enough:
         yield least
         return
     best = None
-    for best in _bisected(tried):
+    for best in _approached(tried, STEPS if whole or least else STEPS // 2, least.verdict.reached if least else 0.0):
         yield best
     if best and not best.verdict.exact:  # else there was nothing to choose from, by whichever loss
         yield from _climbed(tried, best)
 
 
-def _bisected(tried: _Try) -> Iterator[_Tried]:
-    """By the network's loss: each goes farther than the one before it, or no farther than it has to."""
-    whole = tried(STEPS, "network")
-    if whole.verdict.holds:
-        yield whole
-        if not whole.verdict.enough:
-            return
-    low, high, met = 0, STEPS, whole.verdict.enough
-    for _ in range(STEPS.bit_length() - 1):
-        middle = (low + high) // 2
-        found = tried(middle, "network")
-        if found.verdict.enough or (found.verdict.holds and not met):
+def _approached(tried: _Try, first: int, least: float) -> Iterator[_Tried]:
+    """By the network's loss: each goes farther than the one before it, or no farther than it has to.
+
+    Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
+    passes one, which is `least` at no step, and first looked for at `first`.
+    """
+    low, high, met = (0, least), (STEPS + 1, inf), False
+    widths, steps = [high[0]], first
+    while widths[-1] > 1:
+        found = tried(steps, "network")
+        verdict = found.verdict
+        if verdict.enough or (verdict.holds and not met):
             yield found
-        if found.verdict.holds and not found.verdict.enough:
-            low = middle
+        met = met or verdict.enough
+        if verdict.holds and not verdict.enough:
+            low = steps, verdict.figure
         else:
-            high, met = middle, met or found.verdict.enough
+            high = steps, verdict.figure
+        widths.append(high[0] - low[0])
+        slow = len(widths) > 2 and 2 * widths[-1] > widths[-3]
+        steps = (low[0] + high[0]) // 2 if slow else _where_one(low, high)
+
+
+def _where_one(low: tuple[int, float], high: tuple[int, float]) -> int:
+    """Between steps at which a figure is less and more than one: where it is likely to pass it."""
+    (k0, f0), (k1, f1) = low, high
+    if 0 < f0 < f1 < inf:
+        guess = k0 + (k1 - k0) * log(1 / f0) / log(f1 / f0)
+    elif f0 > 0:
+        guess = k0 + log(1 / f0) / log(_GROWTH)
+    elif f1 < inf:
+        guess = k1 - log(f1) / log(_GROWTH)
+    else:
+        guess = k1
+    return int(min(max(guess, k0 + 1), k1 - 1))
 
 
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:

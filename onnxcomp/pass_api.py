@@ -149,6 +149,11 @@ class Dial:
 class BudgetPass(Pass):
     """A pass that proposes many candidates a site and chooses among those of all sites under one budget."""
 
+    @property
+    def aimed(self) -> bool:
+        """Whether its options say how far to go, so that going all the way is what is likely wanted."""
+        return False
+
     @abstractmethod
     def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
         """What loses least of all that saves enough. Deterministic."""

@@ -77,9 +77,9 @@ class PassManager:
         return PassManager(tuple(p for p in self.passes if p.portable)) if portable else self
 
     @property
-    def budgeted(self) -> bool:
-        """Whether a pass chooses under a budget."""
-        return any(isinstance(one, BudgetPass) for one in self.passes)
+    def budgeted(self) -> tuple[BudgetPass, ...]:
+        """The passes that choose under a budget."""
+        return tuple(one for one in self.passes if isinstance(one, BudgetPass))
 
     def require_data(self, *, given: bool) -> None:
         """UsageError where a pass needs inputs and none are given."""

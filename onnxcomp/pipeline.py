@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
-from onnxcomp.budget import MARGIN, Speed, accuracy_missed, judge
+from onnxcomp.budget import MARGIN, Speed, accuracy, judge
 from onnxcomp.calibration import Data, open_data, random_data
 from onnxcomp.context import Context
 from onnxcomp.cost.measure import bound
@@ -20,7 +20,7 @@ from onnxcomp.dial import Judge, Verdict, farthest
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Chooser, Pass, Progress
+from onnxcomp.pass_api import BudgetPass, Chooser, Pass, Progress
 from onnxcomp.pass_manager import PassManager, Run
 from onnxcomp.plan import Plan, choices_of
 from onnxcomp.planner import fastest, unhurried
@@ -123,7 +123,7 @@ def optimize(
                 runs = [plan.repeated(attempt)]
             else:
                 asked = _judge(source, folder / "trial.onnx", data, context, manager, settings)
-                runs = _runs(attempt, asked, settings, tell, budgeted=manager.budgeted)
+                runs = _runs(attempt, asked, settings, tell, manager.budgeted)
             best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
@@ -194,17 +194,19 @@ def _attempt(
     return attempt
 
 
-def _runs(attempt: Attempt, asked: Judge, settings: Settings, tell: Progress, *, budgeted: bool) -> list[Bounded]:
+def _runs(
+    attempt: Attempt, asked: Judge, settings: Settings, tell: Progress, budgeted: Sequence[BudgetPass]
+) -> list[Bounded]:
     """Different answers of the passes, each within the bound on accuracy, to be tried on the whole network."""
     first = (
-        farthest(attempt, fastest, asked, tell)
+        farthest(attempt, fastest, asked, tell, whole=any(one.aimed for one in budgeted))
         if budgeted
-        else within_bound(attempt, fastest, asked.missed, settings.bound, tell)
+        else within_bound(attempt, fastest, asked.strain, settings.bound, tell)
     )
     if not any(a.candidate.timing for p in first.run.passes for a in p.applied):
         return [first]  # nothing was chosen by its time: the other answer is this one
     other = partial(unhurried, dial=first.dial)
-    return [first, within_bound(attempt, other, asked.missed, settings.bound, tell)]
+    return [first, within_bound(attempt, other, asked.strain, settings.bound, tell)]
 
 
 def _judge(source: Path, place: Path, data: Data, context: Context, manager: PassManager, settings: Settings) -> Judge:
@@ -212,9 +214,9 @@ def _judge(source: Path, place: Path, data: Data, context: Context, manager: Pas
     search = settings.model_dump_json(include=_DECIDING) if isinstance(settings.metric, str | None) else None
     on = context if search else replace(context, store=None)
     return Judge(
-        missed=partial(_missed, source, place, data, settings),
+        strain=partial(_strain, source, place, data, settings),
         change=partial(_change, context),
-        enough=partial(_enough, source, place, data, settings) if settings.targeted else None,
+        reached=partial(_reached, source, place, data, settings) if settings.targeted else None,
         bound=settings.bound,
         shelf=on.shelf(Verdict, f"{manager.text} {search}"),
     )
@@ -225,26 +227,24 @@ def _change(context: Context, model: Model) -> float:
     return context.output_change.of(model)
 
 
-def _enough(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> bool:
-    """Whether the result of `run` meets the targets, with a margin for what repeats of a timing differ by."""
+def _reached(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> float:
+    """How much of the targets the result of `run` reaches, with a margin for what repeats of a timing differ by."""
     run.model.save(place)
+    reached = []
     wanted = settings.target_bytes(file_bytes(source))
-    if wanted is not None and file_bytes(place) > wanted:
-        return False
-    if settings.target_speedup is None:
-        return True
-    (speed,) = _speeds([source, place], data.one(), settings)
-    return speed.speedup >= settings.target_speedup * MARGIN
+    if wanted is not None:
+        reached.append(wanted / file_bytes(place))
+    if settings.target_speedup is not None and min(reached, default=1.0) >= 1:
+        (speed,) = _speeds([source, place], data.one(), settings)
+        reached.append(speed.speedup / (settings.target_speedup * MARGIN))
+    return min(reached)
 
 
-def _missed(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> str | None:
-    """What bound on accuracy the result of `run`, written to `place` for a moment, misses; None where it holds all."""
+def _strain(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> float:
+    """How much of what the bound on accuracy allows the result of `run`, written to `place` for a moment, uses up."""
     run.model.save(place)
     compared = compare(source, place, data, threads=settings.threads, max_error=settings.tolerance)
-    if not compared.passed:
-        return compared.reason
-    missed, _ = accuracy_missed(source, place, [compared], data, settings)
-    return missed[0] if missed else None
+    return accuracy(source, place, [compared], data, settings).strain
 
 
 def _drafts(

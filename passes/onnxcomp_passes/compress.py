@@ -13,8 +13,8 @@ so much less
     multiply-adds where `macs` asks for a share of the dense network's
 
 and the choice is fitted once more, front to back, each layer to what those before it left. How far to go is what the
-targets ask for and the bound on accuracy allows, found by bisection (onnxcomp/dial.py); allocations by either loss are
-tried. What was found out of the layers is kept for later runs.
+targets ask for and the bound on accuracy allows, found in a few tries (onnxcomp/dial.py), by either loss. What was
+found out of the layers is kept for later runs.
 
 Applies where its methods do, and needs data. Passes behind it make zeros fast:
 `fold-batchnorm,compress,sparse-conv,sparse-gemm`.
@@ -75,6 +75,11 @@ class Compress(StandInPass, BudgetPass):
     needs_data = True
     options: CompressOptions
     readers = LAYERS
+
+    @property
+    def aimed(self) -> bool:
+        """Where multiply-adds are asked for."""
+        return self.options.macs is not None
 
     def prepare(self, sites: Sequence[Site], context: Context, progress: Progress) -> None:
         """Find out what every method at every strength costs and loses at each site, unless an earlier run did.

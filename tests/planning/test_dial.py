@@ -1,6 +1,7 @@
 """How far a pass with a budget may go: where the bound holds, by which loss, in few attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,21 @@ MODEL = model_of("net (float[1] x) => (float[1] y) { y = Exp (x) }", {})
 
 
 class Network:
-    """Runs whose dials are remembered; each loss holds the bound up to a number of steps."""
+    """Runs whose dials are remembered; each loss holds the bound up to a number of steps.
 
-    def __init__(self, changes: float = 1.0, target: int | None = None, interrupt: int | None = None, **holds: int):
+    What a step uses up of the bound grows by a factor each, the same or one that changes.
+    """
+
+    def __init__(
+        self,
+        changes: float = 1.0,
+        target: int | None = None,
+        interrupt: int | None = None,
+        growth: Callable[[int], float] = lambda _: 1.5,
+        **holds: int,
+    ):
         self.holds = holds
+        self.growth = growth
         self.target = target
         self.interrupt = interrupt
         self.store: Store | None = None
@@ -38,33 +50,54 @@ class Network:
         rewrite = Applied("n", "n", ("n",), Candidate("m", error=0.1 if self.dials[-1].share else 0.0), 0.0)
         return Run(MODEL, (PassResult("p", {}, 0.0, (rewrite,), (), (), {}),))
 
-    def missed(self, _run: Run) -> str | None:
+    def strain(self, _run: Run) -> float:
         last = self.dials[-1]
-        return None if last.share * STEPS <= self.holds[last.loss] else "too far"
+        steps, holds = round(last.share * STEPS), self.holds[last.loss]
+        between = prod(self.growth(step) for step in range(min(steps, holds) + 1, max(steps, holds) + 1))
+        return 0.9999 * between if steps > holds else 0.9999 / between
 
     def change(self, _model: Model) -> float:
         return self.layer_change if self.dials[-1].loss == "layer" else 1.0
 
-    def enough(self, _run: Run) -> bool:
+    def reached(self, _run: Run) -> float:
         assert self.target is not None
-        return self.dials[-1].share * STEPS >= self.target
+        return float(1.2 ** (self.dials[-1].share * STEPS - self.target))
 
     @property
     def judge(self) -> Judge:
-        enough = None if self.target is None else self.enough
-        return Judge(self.missed, self.change, enough, "--bound 1", Shelf(self.store, "a search", Verdict))
+        reached = None if self.target is None else self.reached
+        return Judge(self.strain, self.change, reached, "--bound 1", Shelf(self.store, "a search", Verdict))
 
-    def search(self) -> tuple[Dial, tuple[str, ...]]:
-        found = farthest(self.attempt, self.choose, self.judge, lambda *_: None)
+    def search(self, *, whole: bool = False) -> tuple[Dial, tuple[str, ...]]:
+        found = farthest(self.attempt, self.choose, self.judge, lambda *_: None, whole=whole)
         return found.dial, found.notes
 
 
+GROWTHS = {
+    "even": lambda _: 1.5,
+    "flat": lambda _: 1.02,
+    "steep": lambda _: 30.0,
+    "ever steeper": lambda step: 1 + step / 4,
+    "ever flatter": lambda step: 1 + 4 / step,
+    "a cliff": lambda step: 1000.0 if step == 6 else 1.001,
+}
+
+
+@pytest.mark.parametrize("growth", GROWTHS)
 @pytest.mark.parametrize("steps", range(1, STEPS))
-def test_the_farthest_that_holds_by_the_networks_loss(steps: int) -> None:
-    network = Network(network=steps, layer=0)
+def test_the_farthest_that_holds_by_the_networks_loss(steps: int, growth: str) -> None:
+    network = Network(network=steps, layer=0, growth=GROWTHS[growth])
     dial, notes = network.search()
-    assert dial == Dial(steps / STEPS, "network") and len(network.dials) <= 2 + STEPS.bit_length()
+    assert dial == Dial(steps / STEPS, "network") and len(network.dials) <= 4 + STEPS.bit_length()
     assert "not within --bound 1 beyond" in notes[0]
+
+
+def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
+    networks = [Network(network=steps, layer=0, growth=lambda _: 1.4) for steps in range(1, STEPS)]
+    for network in networks:
+        network.search()
+    mean = sum(len(network.dials) for network in networks) / len(networks)
+    assert mean < 4.5  # the other loss included; the whole way and halves would be 6
 
 
 @pytest.mark.parametrize("beyond", [1, 2])
@@ -76,7 +109,7 @@ def test_the_layers_loss_where_it_goes_farther(beyond: int) -> None:
 @pytest.mark.parametrize(("layer_change", "loss"), [(0.5, "layer"), (1.0, "network"), (2.0, "network")])
 def test_all_that_is_asked_for_by_the_loss_that_changes_less(layer_change: float, loss: str) -> None:
     network = Network(network=STEPS, layer=STEPS, changes=layer_change)
-    dial, notes = network.search()
+    dial, notes = network.search(whole=True)
     assert dial == Dial(1.0, loss) and not notes and len(network.dials) == 2  # type: ignore[arg-type]
 
 
@@ -98,7 +131,7 @@ def test_the_layers_loss_meets_a_target_with_less_change() -> None:
     assert network.search() == (Dial(7 / STEPS, "layer"), ())
 
 
-@pytest.mark.parametrize(("attempts", "share"), [(2, 8), (3, 12), (4, 12)])
+@pytest.mark.parametrize(("attempts", "share"), [(1, 8), (2, 8), (3, 13)])
 def test_an_interrupted_search_ends_at_the_best_so_far(attempts: int, share: int) -> None:
     dial, notes = Network(network=13, layer=0, interrupt=attempts).search()
     assert dial == Dial(share / STEPS) and "interrupted" in notes[0]
@@ -106,16 +139,16 @@ def test_an_interrupted_search_ends_at_the_best_so_far(attempts: int, share: int
 
 def test_an_interrupt_before_anything_holds_is_one() -> None:
     with pytest.raises(KeyboardInterrupt):
-        Network(network=13, layer=0, interrupt=1).search()
+        Network(network=3, layer=0, interrupt=1).search()
 
 
 def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
-    first, second = Network(network=13, layer=0, interrupt=3), Network(network=13, layer=0)
+    first, second = Network(network=13, layer=0, interrupt=2), Network(network=13, layer=0)
     first.store = second.store = Store(tmp_path / "found.sqlite")
     first.search()
     whole = Network(network=13, layer=0)
     assert second.search() == whole.search()
-    assert len(second.dials) == len(whole.dials) - 3 and not set(first.dials[:2]) & set(second.dials)
+    assert len(second.dials) == len(whole.dials) - 2 and not set(first.dials) & set(second.dials)
 
 
 def test_nothing_where_no_step_holds() -> None:
@@ -135,7 +168,7 @@ def test_steps_that_save_nothing_yet_are_no_end() -> None:
     assert found.dial == Dial(0.5) and not found.run.changed and "not within --bound 1 beyond" in found.notes[0]
 
 
-def test_one_attempt_where_there_is_nothing_to_choose_from() -> None:
+def test_two_attempts_where_there_is_nothing_to_choose_from() -> None:
     network = Network(network=0, layer=0)
 
     def unchanged(choose: Chooser) -> Run:
@@ -143,4 +176,4 @@ def test_one_attempt_where_there_is_nothing_to_choose_from() -> None:
         return Run(MODEL, ())
 
     found = farthest(unchanged, network.choose, network.judge, lambda *_: None)
-    assert len(network.dials) == 1 and not found.run.changed
+    assert len(network.dials) == 2 and not found.run.changed
