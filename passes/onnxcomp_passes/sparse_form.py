@@ -19,13 +19,13 @@ from onnxcomp_passes.sparsity import SparseOptions
 def sparse_form(
     site: FactorSite, weight: NDArray[np.floating], context: Context, when: Literal["faster", "always"]
 ) -> Candidate | None:
-    """The sparse operator for the layer at `site` if it had `weight`; the fastest, timed, where `when` is faster.
+    """The sparse operator for the layer at `site` if it had `weight`, timed where `when` is faster.
 
+    That for the pattern that its zeros have: what the one for zeros anywhere takes does not depend on how they lie.
     None where there is no such operator. Raises NotRunnable as `Context.measure` does.
     """
     one, behind = _sparse(site, weight.astype(np.float32), SparseOptions(when=when, min_zeros=0))
-    found = [candidate for candidate in one.propose(behind, context) if isinstance(candidate, Candidate)]
-    return min(found, key=lambda c: c.timing.after_ms if c.timing else 0.0, default=None)
+    return next((candidate for candidate in one.propose(behind, context) if isinstance(candidate, Candidate)), None)
 
 
 def _sparse(site: FactorSite, weight: NDArray[np.float32], options: SparseOptions) -> tuple[Pass, Site]:

@@ -45,7 +45,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> object:
     return next(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("batch", "lengths"), [(None, [10]), (1, [1] * 10), (4, [4, 4, 2]), (64, [10])])
+@pytest.mark.parametrize(("batch", "lengths"), [(None, [8, 2]), (1, [1] * 10), (4, [4, 4, 2]), (64, [10])])
 def test_every_form_gives_the_same_batches(source: object, batch: int | None, lengths: list[int]) -> None:
     data = open_data(source, [IMAGE])
     assert [len(feed["input"]) for feed in data.batches(batch)] == lengths
