@@ -210,7 +210,7 @@ def _judged(
             except NotRunnable as error:
                 yield key, str(error)
         return
-    keys = _long_first({key: sites[key] for key in priced})
+    keys = long_first({key: sites[key] for key in priced})
     try:
         there = weigher.elsewhere(keys)
     except NotRunnable as error:
@@ -221,7 +221,7 @@ def _judged(
         yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
 
 
-def _long_first(sites: Mapping[str, FactorSite]) -> list[str]:
+def long_first(sites: Mapping[str, FactorSite]) -> list[str]:
     """The keys in the graph's order, but first those of layers that take long: else one process ends alone with them.
 
     Only these, because inputs are gathered, and the network is run, from one layer to the next.

@@ -1,6 +1,7 @@
 """layerwise: a layer's problem after others were replaced, against plain least squares on the columns themselves."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from onnxcomp import layerwise
 from onnxcomp.calibration import open_data
 from onnxcomp.calibration.frontier import Frontier
+from onnxcomp.calibration.moments import Moments, layer_moments
 from onnxcomp.errors import DataError
 from onnxcomp.factored import linear
 from onnxcomp.factored.linear import LinearTarget
@@ -101,6 +103,32 @@ def test_layers_apart_in_any_order(network: Model, images: NDArray[np.float32]) 
     layers = Layerwise(network, data)
     for name in ("a", "a", "y", "y", "a"):
         np.testing.assert_array_equal(layers.problem(name, sequential=False).moment, fresh[name].moment)
+
+
+def test_layers_apart_in_the_order_expected(network: Model, images: NDArray[np.float32]) -> None:
+    """One pass over the data for all that are still to come, and none for those that are not."""
+    passes: list[list[str]] = []
+
+    def counted(model: Model, layers: list[str], *args: Any, **options: Any) -> dict[str, Moments]:
+        found = layer_moments(model, layers, *args, **options)
+        passes.append(list(found))
+        return found
+
+    data = open_data(images, input_specs(network))
+    fresh = {name: Layerwise(network, data).problem(name, sequential=False) for name in ("a", "y")}
+    for expected, asked, wanted in (
+        (["y", "a"], ["y", "a"], [["y", "a"]]),
+        (["y"], ["a", "y"], [["a", "y"]]),  # what was not expected: in the graph's order
+        (["y"], ["y"], [["y"]]),
+    ):
+        passes.clear()
+        layers = Layerwise(network, data)
+        layers.expect(expected)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("onnxcomp.layerwise.layer_moments", counted)
+            for name in asked:
+                np.testing.assert_array_equal(layers.problem(name, sequential=False).moment, fresh[name].moment)
+        assert passes == wanted
 
 
 def test_layers_apart_before_one_that_cannot_be_told(network: Model, images: NDArray[np.float32]) -> None:

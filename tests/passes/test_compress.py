@@ -13,7 +13,8 @@ from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Declined, Dial, Proposal, Site
 from onnxcomp.pass_manager import PassManager, Run
-from onnxcomp_passes.compress import Compress, CompressOptions
+from onnxcomp_passes.compress import Compress, CompressOptions, long_first
+from onnxcomp_passes.factor_sites import FactorSite
 from tests.passes.factors import dense, image, product, shared_basis
 from tests.passes.graphs import assert_equal, model_of
 
@@ -72,6 +73,14 @@ def test_a_run_with_the_choices_of_the_last_fits_nothing_again(monkeypatch: pyte
     monkeypatch.setattr(Compress, "refine", lambda *_: pytest.fail("it was fitted before"))
     again = manager.run(context.model, context)
     assert again.model.to_proto() == first.model.to_proto()
+
+
+def test_layers_that_take_long_go_first() -> None:
+    model = net(w2=dense((128, 16, 3, 3)))
+    sites = {site.key: site for site in Compress().match(model) if isinstance(site, FactorSite)}
+    assert list(sites) == ["a", "c", "y"]
+    assert long_first(sites) == ["c", "a", "y"]  # 97 % of the work; then the graph's order
+    assert long_first({key: sites[key] for key in ("a", "y")}) == ["a", "y"]
 
 
 def test_every_method_is_proposed_and_only_what_none_beats() -> None:

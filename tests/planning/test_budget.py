@@ -1,13 +1,14 @@
 """Was the budget met: labels, metrics, agreement and gain, on networks whose answers are known."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from onnxcomp.budget import Speed, Verdict, judge
+from onnxcomp.budget import Speed, Verdict, accuracy, judge
 from onnxcomp.calibration import open_data
 from onnxcomp.errors import DataError, NothingGained, UsageError
 from onnxcomp.settings import Settings
@@ -49,6 +50,39 @@ def test_a_drop_of_top1(before: int, after: int, max_drop: float, drop: float, m
     assert verdict.drop == drop
     assert verdict.exit == (3 if missed else 0)
     assert verdict.missed == ((f"a drop of {drop:.2f} points is above --max-drop {max_drop:g}",) if missed else ())
+
+
+@pytest.mark.parametrize(
+    ("after", "options", "strain"),
+    [
+        (4, {"min_agreement": 100}, 0.0),
+        (3, {"min_agreement": 100}, inf),
+        (3, {"min_agreement": 50}, 0.5),
+        (2, {"min_agreement": 50}, 1.0),
+        (1, {"min_agreement": 50}, 1.5),
+        (3, {"max_drop": 50}, 0.5),
+        (1, {"max_drop": 50}, 1.5),
+        (3, {"max_drop": 100, "min_agreement": 50}, 0.5),  # the nearer of the two
+        (3, {"max_error": 2}, 0.5),  # one of four samples turned round
+        (3, {"max_error": 0.5}, 2.0),
+    ],
+)
+def test_how_much_of_a_bound_is_used_up(after: int, options: dict[str, float], strain: float, tmp_path: Path) -> None:
+    source, result = right_on(tmp_path, 4), right_on(tmp_path, after)
+    np.savez(tmp_path / "data.npz", x=X, labels=np.arange(4))
+    data, settings = open_data(tmp_path / "data.npz", [("x", np.float32, ["N", 4])]), Settings.of(threads=1, **options)
+    compared = compare(source, result, data, threads=1, max_error=settings.tolerance)
+    found = accuracy(source, result, [compared], data, settings)
+    assert found.strain == pytest.approx(strain)
+    assert (found.strain <= 1) == (compared.passed and not found.missed)
+
+
+def test_what_does_not_run_is_beyond_every_bound(tmp_path: Path) -> None:
+    source, result = right_on(tmp_path, 4), tmp_path / "other.onnx"
+    model_of("g (float[N, 4] x) => (float[N, 4] y) {\ny = Reshape (x, s)\n}", {"s": np.array([1, 4])}).save(result)
+    data, settings = open_data({"x": X}, [("x", np.float32, ["N", 4])]), Settings.of(threads=1, min_agreement=0)
+    compared = compare(source, result, data, threads=1, max_error=settings.tolerance)
+    assert not compared.passed and accuracy(source, result, [compared], data, settings).strain > 1
 
 
 @pytest.mark.parametrize(("after", "agreement", "missed"), [(4, 100, False), (3, 75, False), (3, 76, True)])
