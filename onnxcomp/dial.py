@@ -55,7 +55,7 @@ class Verdict:
 
     @property
     def figure(self) -> float:
-        """Of how far this is: from one on it is enough or too far."""
+        """How far this goes: from one on it is enough, or too far."""
         return max(self.strain, self.reached)
 
 
