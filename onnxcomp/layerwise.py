@@ -107,7 +107,6 @@ class Layerwise:
         self._frontiers = self._at_the_start(), self._at_the_start()
         self._expected: Sequence[str] = ()
         self._ahead: dict[str, Moments] = {}
-        self._alone: dict[str, LayerProblem] = {}
 
     @cached_property
     def _current(self) -> Model:
@@ -119,9 +118,9 @@ class Layerwise:
         Layers are Conv, Gemm and MatMul.
         Raises ModelError and DataError as `layer_moments` does.
         """
-        if not sequential:
-            return self._problem_alone(output)
         weight, bias = _numbers(self._original, output)
+        if not sequential:
+            return _alone(weight, bias, self._moments_alone(output))
         near = [
             frontier.advance(model, output)
             for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True)
@@ -160,13 +159,6 @@ class Layerwise:
 
     def _at_the_start(self) -> Frontier:
         return Frontier(self._data, _BATCH, self._threads, samples=self._samples)
-
-    def _problem_alone(self, output: str) -> LayerProblem:
-        """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
-        if output not in self._alone:
-            weight, bias = _numbers(self._original, output)
-            self._alone = {output: _alone(weight, bias, self._moments_alone(output))}
-        return self._alone[output]
 
     def _moments_alone(self, output: str) -> Moments:
         """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next."""

@@ -169,7 +169,8 @@ class Weigher:
                 if not one.error:
                     fits[one.options[AS]] = (one, replace(one, output_error=0.0))
                 elif self._is_measured(one):
-                    fits[one.options[AS]] = (one, self.method_of(one).fitted(site, one, problem, self._context))
+                    fit = self.method_of(one).fitted(site, one, problem, self._context)
+                    fits[one.options[AS]] = (one, replace(fit, after=None))  # large; what it stands for is looked at
         return fits
 
     def _between(self, priced: Sequence[Candidate], measured: Mapping[str, Candidate]) -> Iterator[Candidate]:
