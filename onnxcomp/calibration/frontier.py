@@ -35,13 +35,17 @@ class Frontier:
         if not before > self.passed or not live:
             return True
         found: list[Feed] = []
-        size = 0
         taps = Taps(model, live, self._threads, self.given)
+        kept, passed = self._kept, self.passed
+        self._kept, self.passed = [], frozenset()  # of what is kept, a batch goes once it was read for the last time
         for number, feed in enumerate(self._data.batches(self._batch)):
-            found.append(taps.read(self.beside(number, feed)))
-            size += sum(array.nbytes for array in found[-1].values())
-            if size // len(found) * max(len(found), len(self._kept), self._batches) > self._max_bytes:
+            found.append(taps.read({**feed, **kept[number]} if kept else feed))
+            batches = max(len(kept) or self._batches, len(found))
+            if batches * _size(found[-1]) > self._max_bytes and (number == 0 or not kept):
+                self._kept, self.passed = kept, passed
                 return False
+            if kept:
+                kept[number] = {}
         self._kept, self.passed = found, before
         return True
 
@@ -53,6 +57,10 @@ class Frontier:
     def beside(self, number: int, feed: Feed) -> Feed:
         """`feed`, batch `number` of the network's inputs, and what is kept of that batch."""
         return {**feed, **self._kept[number]} if self._kept else feed
+
+
+def _size(feed: Feed) -> int:
+    return sum(array.nbytes for array in feed.values())
 
 
 def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
