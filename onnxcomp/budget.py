@@ -96,7 +96,7 @@ def accuracy(source: Path, result: Path, verified: Sequence[Comparison], data: D
         used.append(_used(drop, settings.max_drop))
         if drop > settings.max_drop:
             missed.append(f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}")
-    whole = max((one if one == one else math.inf for one in used), default=0.0)
+    whole = max((math.inf if math.isnan(one) else one for one in used), default=0.0)
     holds = not missed and all(comparison.passed for comparison in verified)
     return Accuracy(tuple(missed), min(whole, 1.0) if holds else max(whole, _MISSED), drop)
 
