@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import takewhile
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -161,7 +162,10 @@ class Layerwise:
         return Frontier(self._data, _BATCH, self._threads, samples=self._samples)
 
     def _moments_alone(self, output: str) -> Moments:
-        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next."""
+        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next.
+
+        They stay for whoever tries something else on the same layer, until another is asked for.
+        """
         if output not in self._ahead:
             self._ahead = layer_moments(
                 self._original,
@@ -172,7 +176,9 @@ class Layerwise:
                 seed=self._seed,
                 threads=self._threads,
             )
-        return self._ahead.pop(output)
+        for name in takewhile(lambda name: name != output, list(self._ahead)):
+            del self._ahead[name]
+        return self._ahead[output]
 
 
 def _columns(samples: int, Q: int) -> int:
