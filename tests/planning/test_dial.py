@@ -93,11 +93,15 @@ def test_the_farthest_that_holds_by_the_networks_loss(steps: int, growth: str) -
 
 
 def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
-    networks = [Network(network=steps, layer=0, growth=lambda _: 1.4) for steps in range(1, STEPS)]
+    networks = [
+        Network(network=steps, layer=0, growth=lambda _, each=each: each)
+        for steps in range(1, STEPS)
+        for each in (1.4, 1.5, 1.7)
+    ]
     for network in networks:
         network.search()
     mean = sum(len(network.dials) for network in networks) / len(networks)
-    assert mean < 4.5  # the other loss included; the whole way and halves would be 6
+    assert mean < 4.8  # the other loss included; the whole way and halves would be 6
 
 
 @pytest.mark.parametrize("beyond", [1, 2])
@@ -131,7 +135,7 @@ def test_the_layers_loss_meets_a_target_with_less_change() -> None:
     assert network.search() == (Dial(7 / STEPS, "layer"), ())
 
 
-@pytest.mark.parametrize(("attempts", "share"), [(1, 8), (2, 8), (3, 13)])
+@pytest.mark.parametrize(("attempts", "share"), [(1, 8), (2, 13), (3, 13)])
 def test_an_interrupted_search_ends_at_the_best_so_far(attempts: int, share: int) -> None:
     dial, notes = Network(network=13, layer=0, interrupt=attempts).search()
     assert dial == Dial(share / STEPS) and "interrupted" in notes[0]
@@ -148,7 +152,8 @@ def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> No
     first.search()
     whole = Network(network=13, layer=0)
     assert second.search() == whole.search()
-    assert len(second.dials) == len(whole.dials) - 2 and not set(first.dials) & set(second.dials)
+    assert len(second.dials) == len(whole.dials) - 1  # neither 8 again nor 13, but the run of 13, which is the best
+    assert not set(first.dials[:1]) & set(second.dials)
 
 
 def test_nothing_where_no_step_holds() -> None:
