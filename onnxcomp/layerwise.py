@@ -108,6 +108,7 @@ class Layerwise:
         self._frontiers = self._at_the_start(), self._at_the_start()
         self._expected: Sequence[str] = ()
         self._ahead: dict[str, Moments] = {}
+        self._alone: dict[str, LayerProblem] = {}
 
     @cached_property
     def _current(self) -> Model:
@@ -119,9 +120,9 @@ class Layerwise:
         Layers are Conv, Gemm and MatMul.
         Raises ModelError and DataError as `layer_moments` does.
         """
-        weight, bias = _numbers(self._original, output)
         if not sequential:
-            return _alone(weight, bias, self._moments_alone(output))
+            return self._problem_alone(output)
+        weight, bias = _numbers(self._original, output)
         near = [
             frontier.advance(model, output)
             for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True)
@@ -145,6 +146,10 @@ class Layerwise:
         """Some of these layers will be asked for, in this order and not `sequential`; by default it is the graph's."""
         self._expected = outputs
 
+    def forget(self) -> None:
+        """Nothing else is tried on the layer last asked for: its problem takes up half a gigabyte where it is large."""
+        self._alone = {}
+
     def replaced(self, by: Fragment) -> Model:
         """The original network with `by`, and nothing else, where it gave the same outputs."""
         model = self._original.clone()
@@ -161,11 +166,16 @@ class Layerwise:
     def _at_the_start(self) -> Frontier:
         return Frontier(self._data, _BATCH, self._threads, samples=self._samples)
 
-    def _moments_alone(self, output: str) -> Moments:
-        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next.
+    def _problem_alone(self, output: str) -> LayerProblem:
+        """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""
+        if output not in self._alone:
+            self.forget()
+            weight, bias = _numbers(self._original, output)
+            self._alone = {output: _alone(weight, bias, self._moments_alone(output))}
+        return self._alone[output]
 
-        They stay for whoever tries something else on the same layer, until another is asked for.
-        """
+    def _moments_alone(self, output: str) -> Moments:
+        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next."""
         if output not in self._ahead:
             self._ahead = layer_moments(
                 self._original,
@@ -178,7 +188,7 @@ class Layerwise:
             )
         for name in takewhile(lambda name: name != output, list(self._ahead)):
             del self._ahead[name]
-        return self._ahead[output]
+        return self._ahead.pop(output)
 
 
 def _columns(samples: int, Q: int) -> int:

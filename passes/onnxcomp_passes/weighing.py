@@ -70,7 +70,9 @@ class Weigher:
 
         With both losses. Raises NotRunnable where they cannot be told.
         """
+        assert self._context.layerwise is not None
         fits = self._fits(site, priced)
+        self._context.layerwise.forget()
         measured = {text: replace(priced_, output_error=fit.output_error) for text, (priced_, fit) in fits.items()}
         between = self._between(priced, measured)
         kept = unbeaten([one for one in (*measured.values(), *between) if self._ratio(one) < 1], self._unit)
