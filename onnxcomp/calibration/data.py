@@ -11,7 +11,7 @@ from onnxcomp.calibration.samples import Samples, Source, rebatch
 from onnxcomp.calibration.scan import Scan, scan
 from onnxcomp.errors import DataError
 
-CHUNK = 8  # samples held, and run, at a time where nobody says otherwise: of large networks 32 take gigabytes
+CHUNK = 8  # samples held, and run, at a time where nobody says otherwise: more take as long
 
 
 class Batches(Protocol):

@@ -35,7 +35,7 @@ FEWEST = 10  # of a large layer: the errors they leave are 5 % larger
 _WORK = 40_000_000_000  # multiply-adds of all iterations, from which on there are fewer
 RHO = (0.1, 2.0)  # first and last, relative to S's mean diagonal: as near in half the iterations as 0.01 to 5
 LARGE = 1024  # Q, from which on there are factors, and ADMM's answer is taken without trying simpler ones too
-STEPS = 5  # of rho where there are factors: one of each iteration's own leaves errors 0 to 1 % smaller
+STEPS = 5  # of rho where there are factors: one of each iteration's own leaves errors up to 2 % smaller
 _DEAD = 1e-6  # of the largest scale: an input that is always zero still has one
 
 
