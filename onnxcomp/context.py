@@ -107,18 +107,28 @@ class Context:
         return replace(self, model=model, layerwise=layerwise)
 
     @cached_property
-    def digest(self) -> str:
-        """Of the model: equal content, equal digest."""
-        return hashlib.sha256(self.model.to_proto().SerializeToString(deterministic=True)).hexdigest()
+    def digest(self) -> str | None:
+        """Of the model: equal content, equal digest. None where it is too large to be put into one message."""
+        try:
+            message = self.model.to_proto()
+        except ModelError:
+            return None
+        return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
 
     def shelf(self, kind: type[T], purpose: str) -> Shelf[T]:
         """Where values are kept that this version finds of this model, on this data and machine, to some `purpose`."""
-        data = "" if self.data is None else self.data.hash
-        try:
-            digest = self.digest
-        except ModelError:  # too large to be put into one message: nothing is kept of it
+        if self.digest is None:  # nothing is kept of it
             return Shelf(None, "", kind)
-        where = (VERSION, digest, data, machine_words(self.threads), dict(self.input_shapes), self.seed, self.portable)
+        data = "" if self.data is None else self.data.hash
+        where = (
+            VERSION,
+            self.digest,
+            data,
+            machine_words(self.threads),
+            dict(self.input_shapes),
+            self.seed,
+            self.portable,
+        )
         return Shelf(self.store, repr((*where, purpose)), kind)
 
     @cached_property

@@ -274,10 +274,9 @@ def _proven(
 
 def _fits(one: Pass, context: Context) -> Fits[tuple[Candidate, float | None]]:
     """Of runs of a pass on this model, a new one of which begins."""
-    try:
-        fits: Fits[tuple[Candidate, float | None]] = context.once(f"fits {one.text()} {context.digest}", Fits)
-    except ModelError:  # too large to be put into one message
-        fits = Fits()
+    fits: Fits[tuple[Candidate, float | None]] = (
+        Fits() if context.digest is None else context.once(f"fits {one.text()} {context.digest}", Fits)
+    )
     return fits.begin()
 
 

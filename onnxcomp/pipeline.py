@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ from onnxcomp.planner import fastest, unhurried
 from onnxcomp.portable import inline_functions
 from onnxcomp.report.build import build_report
 from onnxcomp.report.schema import Report
-from onnxcomp.runtime.session import Feed, session
 from onnxcomp.runtime.session import runs as accepts
+from onnxcomp.runtime.session import session
 from onnxcomp.selection import Selection
 from onnxcomp.settings import Settings
 from onnxcomp.store import Store
-from onnxcomp.verify import Comparison, compare
+from onnxcomp.verify import Comparison, Reference, Tolerance
 from onnxcomp.version import VERSION
 from onnxcomp.workers import workers
 
@@ -43,6 +43,34 @@ _DECIDING = {
     *("goal", "include", "exclude"),
 }  # what of the settings decides on how far to go, beside what a context knows
 MEASURING_SECONDS = 1.5  # of the whole network, for each file in the comparison
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The file that is optimized, which results are compared with and measured against."""
+
+    source: Path
+    data: Data
+    settings: Settings
+
+    def compared(self, path: Path, *, library: bool = True) -> Comparison:
+        """The model at `path`, with the library or without."""
+        return (self._with if library else self._without).compare(path, Tolerance(self.settings.tolerance))
+
+    def speeds(self, paths: Sequence[Path]) -> list[Speed]:
+        """Of the models at `paths`, in turns with the original."""
+        every, feed = [self.source, *paths], self.data.one()
+        calls = [bound(session(path, self.settings.threads, alone=False), feed, str(path)) for path in every]
+        base, *others = take_turns(calls, seconds=MEASURING_SECONDS * len(every), min_rounds=20)
+        return [Speed(base.median_ms, times.median_ms, times.speedup(base)) for times in others]
+
+    @cached_property
+    def _with(self) -> Reference:
+        return Reference(self.source, self.data, threads=self.settings.threads)
+
+    @cached_property
+    def _without(self) -> Reference:
+        return Reference(self.source, self.data, threads=self.settings.threads, library=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +142,7 @@ def optimize(
             store=Store() if settings.cache else None,
             workers=others,
         )
+        original = Original(source, data, settings)
         unsound = _why_unsound(model)
         if unsound:
             best = _untouched(model, source, f"onnx's checker refuses it: {unsound}")
@@ -122,9 +151,9 @@ def optimize(
             if plan:
                 runs = [plan.repeated(attempt)]
             else:
-                asked = _judge(source, folder / "trial.onnx", data, context, manager, settings)
+                asked = _judge(original, folder / "trial.onnx", context, manager)
                 runs = _runs(attempt, asked, settings, tell, manager.budgeted)
-            best = _fastest(_drafts(model, source, runs, folder, data, settings, tell))
+            best = _fastest(_drafts(model, original, runs, folder, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
                 best = _untouched(model, source, f"rewritten it would run at {best.speed.speedup:.2f}x its speed here")
@@ -209,14 +238,15 @@ def _runs(
     return [first, within_bound(attempt, other, asked.strain, settings.bound, tell)]
 
 
-def _judge(source: Path, place: Path, data: Data, context: Context, manager: PassManager, settings: Settings) -> Judge:
+def _judge(original: Original, place: Path, context: Context, manager: PassManager) -> Judge:
     """What runs are held against; each is written to `place` for a moment."""
+    settings = original.settings
     search = settings.model_dump_json(include=_DECIDING) if isinstance(settings.metric, str | None) else None
     on = context if search else replace(context, store=None)
     return Judge(
-        strain=partial(_strain, source, place, data, settings),
+        strain=partial(_strain, original, place),
         change=partial(_change, context),
-        reached=partial(_reached, source, place, data, settings) if settings.targeted else None,
+        reached=partial(_reached, original, place) if settings.targeted else None,
         bound=settings.bound,
         shelf=on.shelf(Verdict, f"{manager.text} {search}"),
     )
@@ -227,34 +257,34 @@ def _change(context: Context, model: Model) -> float:
     return context.output_change.of(model)
 
 
-def _reached(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> float:
+def _reached(original: Original, place: Path, run: Run) -> float:
     """How much of the targets the result of `run` reaches, with a margin for what repeats of a timing differ by."""
+    settings = original.settings
     run.model.save(place)
     reached = []
-    wanted = settings.target_bytes(file_bytes(source))
+    wanted = settings.target_bytes(file_bytes(original.source))
     if wanted is not None:
         reached.append(wanted / file_bytes(place))
     if settings.target_speedup is not None and min(reached, default=1.0) >= 1:
-        (speed,) = _speeds([source, place], data.one(), settings)
+        (speed,) = original.speeds([place])
         reached.append(speed.speedup / (settings.target_speedup * MARGIN))
     return min(reached)
 
 
-def _strain(source: Path, place: Path, data: Data, settings: Settings, run: Run) -> float:
+def _strain(original: Original, place: Path, run: Run) -> float:
     """How much of what the bound on accuracy allows the result of `run`, written to `place` for a moment, uses up."""
     run.model.save(place)
-    compared = compare(source, place, data, threads=settings.threads, max_error=settings.tolerance)
-    return accuracy(source, place, [compared], data, settings).strain
+    compared = original.compared(place)
+    return accuracy(original.source, place, [compared], original.data, original.settings).strain
 
 
-def _drafts(
-    model: Model, source: Path, bounded: Sequence[Bounded], folder: Path, data: Data, settings: Settings, tell: Progress
-) -> list[Draft]:
+def _drafts(model: Model, original: Original, bounded: Sequence[Bounded], folder: Path, tell: Progress) -> list[Draft]:
     """Every run as a file, proved and measured against the input in one interleaved bench."""
+    source = original.source
     runs, notes = [one.run for one in bounded], [one.notes for one in bounded]
     if not any(run.changed for run in runs):
         return [Draft(runs[0], source, (), None, notes[0])]
-    reason = _why_not_run(source, settings)
+    reason = _why_not_run(source, original.settings)
     if reason:
         return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
     paths = []
@@ -263,16 +293,9 @@ def _drafts(
         paths.append(folder / str(number) / source.name)
         paths[-1].parent.mkdir()
         run.model.save(paths[-1])
-    verified = [
-        tuple(
-            compare(source, path, data, threads=settings.threads, max_error=settings.tolerance, library=library)
-            for library in (True, False)
-        )
-        for path in paths
-    ]
+    verified = [tuple(original.compared(path, library=library) for library in (True, False)) for path in paths]
     tell("measure", 0, 1)
-    speeds = _speeds([source, *paths], data.one(), settings)
-    return [Draft(*parts) for parts in zip(runs, paths, verified, speeds, notes, strict=True)]
+    return [Draft(*parts) for parts in zip(runs, paths, verified, original.speeds(paths), notes, strict=True)]
 
 
 def _untouched(model: Model, source: Path, reason: str) -> Draft:
@@ -287,13 +310,6 @@ def _why_unsound(model: Model) -> str | None:
     except ModelError as error:
         return str(error)
     return None
-
-
-def _speeds(paths: Sequence[Path], feed: Feed, settings: Settings) -> list[Speed]:
-    """Every model but the first against the first, in turns."""
-    calls = [bound(session(path, settings.threads, alone=False), feed, str(path)) for path in paths]
-    base, *others = take_turns(calls, seconds=MEASURING_SECONDS * len(paths), min_rounds=20)
-    return [Speed(base.median_ms, times.median_ms, times.speedup(base)) for times in others]
 
 
 def _fastest(drafts: Sequence[Draft]) -> Draft:

@@ -12,7 +12,7 @@ from onnxcomp.errors import UsageError
 _EXACT_FIRST = "drop-identity,kronecker,fold-batchnorm,shrink{align=16},expand-lrn,penni,unify"
 _FAST_LAST = "sparse-conv,sparse-gemm,unified-weight,codebook,sparse-weight"
 AUTO = f"{_EXACT_FIRST},{_FAST_LAST}"
-AUTO_IN_BUDGET = f"{_EXACT_FIRST},compress,{_FAST_LAST}"
+AUTO_IN_BUDGET = f"{_EXACT_FIRST},compress,shrink{{align=16}},{_FAST_LAST}"
 DEFAULT_MAX_ERROR = 1e-3
 
 

@@ -1,6 +1,6 @@
 """The model under work: a graphsurgeon graph that passes rewrite, and the envelope of everything else in the file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,7 +27,7 @@ from onnxcomp.model import (
 from onnxcomp.model.exporter import Export, Exporter, Parts
 from onnxcomp.model.external import DataFolder
 from onnxcomp.model.importer import DEFAULT_DOMAINS, Importer, default_opset
-from onnxcomp.model.reading import MAX_PROTO_BYTES, copy_proto, message_bytes, read_proto
+from onnxcomp.model.reading import MAX_PROTO_BYTES, copy_proto, message_bytes, parsed, read_proto
 
 _LIFT_FROM_BYTES = 1024
 _EXTERNAL_FROM_BYTES = 1024
@@ -106,6 +106,15 @@ class Model:
     def required_inputs(self) -> list[gs.Variable]:
         """The inputs that a caller must give, in order: those without a default value."""
         return [tensor for tensor in self.graph.inputs if getattr(tensor, "origin", None) is None]
+
+    @classmethod
+    def from_bytes(cls, message: bytes) -> "Model":
+        """A model from a serialized ModelProto that has its weights inside. Raises ModelError as `load` does."""
+        return cls._adopt(parsed(message), None, None)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "Model"], tuple[bytes]]:
+        """Pickled as one message: raises ModelError above 2 GB. What comes of it is no file's any more."""
+        return Model.from_bytes, (self.to_proto().SerializeToString(),)
 
     def clone(self) -> "Model":
         """A model of its own with the same weights, which are shared: nobody modifies an array in place."""

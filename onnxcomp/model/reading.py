@@ -31,7 +31,7 @@ def read_proto(path: Path) -> ModelProto:
         raise ModelError(str(error)) from error
     if not content:
         raise ModelError("the file is empty")
-    return _parse(content)
+    return parsed(content)
 
 
 def message_bytes(proto: ModelProto) -> int:
@@ -48,10 +48,11 @@ def copy_proto(proto: ModelProto) -> ModelProto:
         content = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ModelError("larger than 2 GB, which no message can be: load the model from a file") from error
-    return _parse(content)
+    return parsed(content)
 
 
-def _parse(content: bytes) -> ModelProto:
+def parsed(content: bytes) -> ModelProto:
+    """The model whose message that is. Raises ModelError where it is none that we can read."""
     try:
         proto: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:

@@ -8,7 +8,7 @@ losses are taken down: the relative error of the layer's output, and what it doe
 multiple-choice knapsack (numerics/allocation.py) then chooses for all layers at once what loses least of all that takes
 so much less
 
-    time          measured here, pruned layers as the sparse operator that sparse-conv and sparse-gemm put there
+    time          measured here, pruned layers as what shrink, sparse-conv and sparse-gemm put there
     bytes         where the goal is size
     multiply-adds where `macs` asks for a share of the dense network's
 
@@ -17,7 +17,7 @@ targets ask for and the bound on accuracy allows, found in a few tries (onnxcomp
 found out of the layers is kept for later runs.
 
 Applies where its methods do, and needs data. Passes behind it make zeros fast:
-`fold-batchnorm,compress,sparse-conv,sparse-gemm`.
+`fold-batchnorm,compress,shrink{align=16},sparse-conv,sparse-gemm`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
 from onnxcomp.context import Context, NotRunnable
-from onnxcomp.errors import ModelError
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.numerics.allocation import allocate
@@ -144,14 +143,11 @@ class Compress(StandInPass, BudgetPass):
         return "bytes" if context.goal == "size" else "ms"
 
     def _methods(self, context: Context) -> str:
-        return methods_for(self.options.methods, self._unit(context))
+        return methods_for(self.options.methods, self._unit(context), portable=context.portable)
 
     def _findings(self, context: Context) -> "dict[str, _Finding]":
         """What was found so far of the layers, by their keys: the same for all runs of a search."""
-        try:
-            question = f"{self._methods(context)} {self._unit(context)} {context.digest}"
-        except ModelError:  # a network too large for ONNX Runtime to be given: each layer will say so
-            question = f"{self._methods(context)} {self._unit(context)}"
+        question = f"{self._methods(context)} {self._unit(context)} {context.digest}"
         return context.once(question, dict[str, _Finding])
 
 

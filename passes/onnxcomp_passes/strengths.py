@@ -31,6 +31,7 @@ class Method:
     timed: tuple[Mapping[str, Any], ...] | None = None  # None: all of them
     measured: frozenset[float] | None = None  # sparsities; None: at all strengths
     saves: tuple[Unit, ...] = UNITS  # where it can be the best: it is tried where it is asked for, too
+    standard: bool = False  # whether it saves time in standard operators
 
     def at_strengths(self, name: str, unit: Unit) -> Iterator[Strength]:
         """Of every strength, under its `name`."""
@@ -60,17 +61,30 @@ METHODS = MappingProxyType(
         "prune-n:16": _pruned(
             "n:16", (0.25, 0.375, 0.5, 0.625, 0.75, 0.8125, 0.875), (0.75,), (0.25, 0.5, 0.75, 0.875), ("ms",)
         ),
-        "penni": Method(Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3})),
-        "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0})),
+        "prune-4x4": _pruned("4x4", (0.2, 0.4, 0.6, 0.8), (0.6,), (0.2, 0.4, 0.6, 0.8), ()),  # made fast as 4x1
+        "prune-channels": Method(
+            Prune,
+            tuple({"sparsity": s, "pattern": "input-channels"} for s in (0.25, 0.5, 0.75)),
+            saves=(),
+            standard=True,
+        ),
+        "penni": Method(
+            Penni, ({"d": 5, "sparsity": 0.5}, {"d": 5, "sparsity": 0.8}, {"d": 4}, {"d": 3}), standard=True
+        ),
+        "kronecker": Method(Kronecker, ({"compression": 2.0}, {"compression": 3.0}), standard=True),
         "unify": Method(Unify, ({"unified": 1.0}, {"unified": 0.5, "pruned": 0.5}), saves=("ms", "bytes")),
     }
 )
 """By the names that `methods` takes."""
 
 
-def methods_for(methods: str | None, unit: Unit) -> str:
+def methods_for(methods: str | None, unit: Unit, *, portable: bool) -> str:
     """`methods`, or where that is None all that can be the best at saving some of `unit`; joined by +."""
-    return methods or "+".join(name for name, method in METHODS.items() if unit in method.saves)
+    return methods or "+".join(
+        name
+        for name, method in METHODS.items()
+        if (method.standard if unit == "ms" and portable else unit in method.saves)
+    )
 
 
 def strengths_of(methods: str, unit: Unit) -> list[Strength]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import onnx
+from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
@@ -20,10 +20,11 @@ from onnxcomp_passes.curves import change_at, error_at, spread, time_at
 from onnxcomp_passes.factor_sites import FactorSite, factor_sites
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.prune import Prune
+from onnxcomp_passes.shrunk_form import shrunk_form
 from onnxcomp_passes.sparse_form import sparse_form
 from onnxcomp_passes.sparsity import MIN_ZEROS
 from onnxcomp_passes.stand_in import StandInPass, problem_of
-from onnxcomp_passes.strengths import strengths_of
+from onnxcomp_passes.strengths import Strength, strengths_of
 from onnxcomp_passes.worth import Unit, ratio, unbeaten
 
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
@@ -95,24 +96,23 @@ class Weigher:
         assert context.data is not None, "asked for where there is data"
         # A user's function may not be found elsewhere, nor a file on another machine.
         send = context.data.source.kind == "callable" or (workers is not None and workers.remote)
-        try:
-            return Elsewhere(
-                model=context.model.to_proto().SerializeToString(),
-                data=held(context.data, SAMPLES) if send else context.data,
-                methods=self._methods,
-                unit=self._unit,
-                threads=1,
-                seed=context.seed,
-                portable=context.portable,
-                goal=context.goal,
-                keys=tuple(keys),
-            )
-        except ModelError as error:
-            raise NotRunnable(str(error)) from error
+        if context.digest is None:
+            raise NotRunnable("the network takes over 2 GB, more than can be sent to another process")
+        return Elsewhere(
+            model=context.model,
+            data=held(context.data, SAMPLES) if send else context.data,
+            methods=self._methods,
+            unit=self._unit,
+            threads=1,
+            seed=context.seed,
+            portable=context.portable,
+            goal=context.goal,
+            keys=tuple(keys),
+        )
 
     def _as_run(self, site: FactorSite, drafts: Sequence[Candidate]) -> Iterator[Candidate]:
         """`drafts`, those with zeros at the costs of the sparse operator that they become."""
-        timing = self._unit == "ms" and not self._context.portable
+        timing = self._unit == "ms"
         lines: dict[str, list[tuple[float, Timing]]] = defaultdict(list)  # by method: multiply-adds, what they take
         between = []
         for draft in drafts:
@@ -120,10 +120,7 @@ class Weigher:
             if not isinstance(strength.one, Prune):
                 yield draft
                 continue
-            measured = timing and strength.measured
-            found = sparse_form(
-                site, strength.one.project(site.weight), self._context, "faster" if measured else "always"
-            )
+            found = self._form(site, draft, strength)
             if found is None:
                 continue
             run = replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
@@ -138,12 +135,25 @@ class Weigher:
             if time is not None:
                 yield replace(run, timing=time)
 
+    def _form(self, site: FactorSite, draft: Candidate, strength: Strength) -> Candidate | None:
+        """What passes behind compress make of the layer with the zeros of `draft`; None where it gains nothing."""
+        assert isinstance(strength.one, Prune) and draft.after is not None
+        if strength.one.options.pattern == "input-channels":
+            return shrunk_form(site, draft.after, self._context, timed=self._unit == "ms")
+        return self._sparse(site, strength.one.project(site.weight), measured=strength.measured)
+
+    def _sparse(self, site: FactorSite, weight: NDArray[np.floating], *, measured: bool = True) -> Candidate | None:
+        """The operator that skips the zeros of `weight`; standard ones take no less time for them."""
+        if self._unit == "ms" and self._context.portable:
+            return None
+        return sparse_form(site, weight, self._context, "faster" if self._unit == "ms" and measured else "always")
+
     def _as_it_is(self, site: FactorSite) -> Iterator[Candidate]:
         """The layer with the zeros that it has, where these save something."""
         zeros = 1 - np.count_nonzero(site.weight) / site.weight.size
         if zeros < MIN_ZEROS:
             return
-        found = sparse_form(site, site.weight, self._context, "faster" if self._unit == "ms" else "always")
+        found = self._sparse(site, site.weight)
         if found is not None and self._ratio(found) < 1:
             told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
             exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
@@ -217,7 +227,7 @@ class Weigher:
 class Elsewhere:
     """All that another process needs to judge candidates for the layers of a network."""
 
-    model: bytes
+    model: Model
     data: Data
     methods: str
     unit: Unit
@@ -240,10 +250,9 @@ class Elsewhere:
 
     @cached_property
     def _context(self) -> Context:
-        model = Model.from_proto(onnx.load_model_from_string(self.model))
         context = Context.on_data(
-            model, self.data, self.threads, self.seed, portable=self.portable, goal=self.goal, fitting=True
-        ).on(model)
+            self.model, self.data, self.threads, self.seed, portable=self.portable, goal=self.goal, fitting=True
+        ).on(self.model)
         assert context.layerwise is not None, "there is data"
         context.layerwise.expect(self.keys)
         return context

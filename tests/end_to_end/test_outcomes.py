@@ -90,7 +90,7 @@ def interrupt(*_arguments: Any, **_options: Any) -> None:
     raise KeyboardInterrupt
 
 
-STAGES = {"verify": (pipeline, "compare"), "measure": (pipeline, "take_turns"), "save": (Model, "save")}
+STAGES = {"verify": (pipeline.Original, "compared"), "measure": (pipeline, "take_turns"), "save": (Model, "save")}
 
 
 @pytest.mark.parametrize("stage", ["pass", *STAGES])
@@ -123,7 +123,7 @@ def test_a_slower_result_is_kept_for_size_alone(
     goal: str, kept: bool, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "SLOWER", 0.97)
-    monkeypatch.setattr(pipeline, "_speeds", lambda paths, *_: [Speed(1.0, 2.0, 0.5)] * (len(paths) - 1))
+    monkeypatch.setattr(pipeline.Original, "speeds", lambda _, paths: [Speed(1.0, 2.0, 0.5)] * len(paths))
     target = source.with_name("out.onnx")
     result = onnxcomp("optimize", source, target, "--passes", ALWAYS, "--goal", goal)
     assert result.exit_code == 0, result.output
@@ -134,6 +134,6 @@ def test_a_slower_result_is_kept_for_size_alone(
 def test_a_replay_writes_the_plans_bytes_whatever_its_speed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, plan, again = (source.with_name(name) for name in ("out.onnx", "plan.json", "again.onnx"))
     assert onnxcomp("optimize", source, target, "--passes", ALWAYS, "--goal", "size", "--plan", plan).exit_code == 0
-    monkeypatch.setattr(pipeline, "_speeds", lambda paths, *_: [Speed(1.0, 2.0, 0.5)] * (len(paths) - 1))
+    monkeypatch.setattr(pipeline.Original, "speeds", lambda _, paths: [Speed(1.0, 2.0, 0.5)] * len(paths))
     assert onnxcomp("optimize", source, again, "--replay", plan).exit_code == 0
     assert again.read_bytes() == target.read_bytes() != source.read_bytes()

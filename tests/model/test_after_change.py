@@ -1,5 +1,7 @@
 """After a change in one place, everything else is still the same, message by message."""
 
+import pickle
+
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
@@ -177,6 +179,14 @@ def test_a_clone_and_its_original_do_not_notice_each_other() -> None:
     _node(model, "first").op = "Div"
     model.graph.tensors()["shift"].name = "other"
     assert clone.to_proto() == changed
+
+
+def test_a_pickled_model_is_the_same_model() -> None:
+    model = Model.from_proto(full_model())
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.to_proto() == full_model()
+    _node(copy, "first").op = "Mul"
+    assert model.to_proto() == full_model()
 
 
 def test_two_tensors_of_one_name_are_an_error() -> None:

@@ -12,7 +12,8 @@ from onnx import parser
 
 from onnxcomp.calibration import Data, open_data
 from onnxcomp.errors import DataError, ModelError
-from onnxcomp.verify import Comparison, compare
+from onnxcomp.runtime.session import Feed, run
+from onnxcomp.verify import Comparison, Reference, Tolerance, compare, comparison
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 X = ("x", np.float32, ["N", 3])
@@ -53,6 +54,25 @@ def test_the_batch_does_not_matter() -> None:
     one, all_ = (against(scaled(2), scaled(2.01), batch=batch).outputs[0] for batch in (1, 10))
     assert (one.max_abs, one.p99_abs, one.argmax_agreement) == (all_.max_abs, all_.p99_abs, all_.argmax_agreement)
     assert one.rel_l2 == pytest.approx(all_.rel_l2)
+
+
+@pytest.mark.parametrize(("kept", "runs"), [(10 * 3 * 4, 4), (10 * 3 * 4 - 1, 12)])
+def test_a_reference_is_run_once_where_its_outputs_are_small(
+    kept: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = Reference(scaled(2), data(), threads=1, batch=3, library=False, max_bytes=kept)
+    asked: list[str] = []
+
+    def counted(session: object, feed: Feed, name: str) -> list[object]:
+        asked.append(name)
+        return run(session, feed, name)
+
+    monkeypatch.setattr(comparison, "run", counted)
+    found = [reference.compare(scaled(factor), Tolerance()) for factor in (2.0, 2.01, 2.02)]
+    assert [one.passed for one in found] == [True, False, False]
+    fresh = [against(scaled(2), scaled(factor), batch=3) for factor in (2.0, 2.01, 2.02)]
+    assert [one.outputs for one in found] == [one.outputs for one in fresh]
+    assert len(asked) == runs + 12 + 24  # of the reference, of the others, of those compared alone
 
 
 def test_json_has_the_names_of_the_contract() -> None:
