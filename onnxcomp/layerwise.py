@@ -39,7 +39,8 @@ COLUMNS = 1 << 16  # of a layer's input, from all samples: a hundred for each ro
 FEWEST = 8  # columns for each row of H, where so many of them would take long
 _USUAL = 576  # Q
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
-_BATCH = 32
+_BATCH, _LARGE_BATCH = 32, 8  # of small inputs and of large ones, which take as long in small batches, and less memory
+_LARGE_INPUT = 1 << 15  # numbers of a sample
 _BATCH_OF_ALL = 4  # where the inputs of many layers are read in one run: of a ResNet-50 they are 90 MB a sample
 
 
@@ -105,7 +106,6 @@ class Layerwise:
         self._threads = threads
         self._seed = seed
         self._samples = min(SAMPLES, data.used)
-        self._frontiers = self._at_the_start(), self._at_the_start()
         self._expected: Sequence[str] = ()
         self._ahead: dict[str, Moments] = {}
         self._alone: dict[str, LayerProblem] = {}
@@ -113,6 +113,16 @@ class Layerwise:
     @cached_property
     def _current(self) -> Model:
         return self._original.clone()
+
+    @cached_property
+    def _frontiers(self) -> tuple[Frontier, Frontier]:
+        """Of the current network and of the original."""
+        return self._at_the_start(), self._at_the_start()
+
+    @cached_property
+    def _batch(self) -> int:
+        numbers = sum(array.size for array in next(self._data.batches(1)).values())
+        return _BATCH if numbers < _LARGE_INPUT else _LARGE_BATCH
 
     def problem(self, output: str, *, sequential: bool = True) -> LayerProblem:
         """Of the layer that gives `output`; where not `sequential`, as if no other layer had been replaced.
@@ -135,7 +145,7 @@ class Layerwise:
             reference=self._original,
             shortcuts=_shortcut(self._original, output),
             max_columns=partial(_columns, samples),
-            batch=_BATCH,
+            batch=self._batch,
             seed=self._seed,
             threads=self._threads,
             frontiers=self._frontiers,
@@ -164,7 +174,7 @@ class Layerwise:
             self._frontiers = self._at_the_start(), original
 
     def _at_the_start(self) -> Frontier:
-        return Frontier(self._data, _BATCH, self._threads, samples=self._samples)
+        return Frontier(self._data, self._batch, self._threads, samples=self._samples)
 
     def _problem_alone(self, output: str) -> LayerProblem:
         """As if no other layer had been replaced; the last one is kept, for all that is tried on a layer."""

@@ -84,6 +84,9 @@ def layer_moments(
                 if y is not None and one.plan.y in shortcuts:
                     y = y + _lacking(inputs, outputs, shortcuts[one.plan.y], y)
                 one.add(inputs[one.plan.x], y)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for one in sums:
+            one.flush()
     first, *behind = sums
     return {first.plan.y: first.means(), **{one.plan.y: one.means() for one in behind if one.is_finite}}
 
@@ -162,6 +165,7 @@ class _Sums:
         self.xx = np.zeros((plan.group, plan.Q, plan.Q))
         self.x = np.zeros((plan.group, plan.Q))
         self.yx, self.y, self.yy = np.zeros(()), np.zeros(()), np.zeros(())  # of the outputs' shapes once there are any
+        self._waiting: list[tuple[NDArray[np.float32], NDArray[np.float32] | None]] = []  # columns, their outputs
 
     def add(self, x: NDArray[Any], y: NDArray[Any] | None) -> None:
         """Add the columns of a batch. Raises ModelError where `y` is the output of another input."""
@@ -170,17 +174,29 @@ class _Sums:
         for start in range(0, samples, step):
             stop = min(start + step, samples)
             chosen = choose(self.seed, self.samples + start, stop - start, places, self.max_columns)
-            X = self.plan.columns.inputs(x[start:stop], chosen).swapaxes(0, 1)  # (group, columns, Q)
-            self.count += X.shape[1]
-            self.xx += X.swapaxes(1, 2) @ X
-            self.x += X.sum(axis=1, dtype=np.float64)
-            if y is not None:
-                self._add_outputs(self.plan.columns.outputs(y[start:stop], chosen) - self.plan.bias, X)
+            X = self.plan.columns.inputs(x[start:stop], chosen)
+            Y = None if y is None else self.plan.columns.outputs(y[start:stop], chosen) - self.plan.bias
+            if Y is not None and len(Y) != len(X):
+                raise ModelError(f"'{self.plan.x}' has another shape in the model than in its reference")
+            self._waiting.append((X, Y))
+            if sum(len(columns) for columns, _ in self._waiting) >= min(_CHUNK, self.plan.Q // 2):
+                self.flush()
         self.samples += samples
 
+    def flush(self) -> None:
+        """Add what waits: few columns at a time would cost as much as many, each time the whole sum is gone over."""
+        if not self._waiting:
+            return
+        inputs, outputs = zip(*self._waiting, strict=True)
+        self._waiting = []
+        X = _joined(inputs).swapaxes(0, 1)  # (group, columns, Q)
+        self.count += X.shape[1]
+        self.xx += X.swapaxes(1, 2) @ X
+        self.x += X.sum(axis=1, dtype=np.float64)
+        if outputs[0] is not None:
+            self._add_outputs(_joined(outputs), X)
+
     def _add_outputs(self, Y: NDArray[np.float32], X: NDArray[np.float32]) -> None:
-        if len(Y) != X.shape[1]:
-            raise ModelError(f"'{self.plan.x}' has another shape in the model than in its reference")
         self.y = self.y + Y.sum(axis=0, dtype=np.float64)
         self.yy = self.yy + np.square(Y, dtype=np.float64).sum(axis=0)
         self.yx = self.yx + Y.reshape(len(Y), self.plan.group, -1).transpose(1, 2, 0) @ X
@@ -201,6 +217,10 @@ class _Sums:
         y = self.y / n
         std = np.sqrt(np.maximum(self.yy / n - y**2, 0))
         return Moments(moment, mean, self.count, self.yx / n, y, std)
+
+
+def _joined(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _lacking(inputs: Feed, outputs: Feed, shortcut: str, y: NDArray[Any]) -> NDArray[Any]:

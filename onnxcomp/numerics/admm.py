@@ -36,6 +36,7 @@ _WORK = 40_000_000_000  # multiply-adds of all iterations, from which on there a
 RHO = (0.1, 2.0)  # first and last, relative to S's mean diagonal: as near in half the iterations as 0.01 to 5
 LARGE = 1024  # Q, from which on there are factors, and ADMM's answer is taken without trying simpler ones too
 STEPS = 5  # of rho where there are factors: one of each iteration's own leaves errors up to 2 % smaller
+_KEPT = 1 << 27  # bytes of factors: those of five rho up to Q = 2,590
 _DEAD = 1e-6  # of the largest scale: an input that is always zero still has one
 
 
@@ -93,24 +94,29 @@ class Norm:
         return nearer
 
     def _by_factors(self, wanted: Single) -> Callable[[Single, np.float32], Single]:
-        Q = self.scale.shape[-1]
-        factors: dict[np.float32, list[Any]] = {}
-
-        def factors_at(rho: np.float32) -> list[Any]:
-            if rho not in factors:
-                factors.clear()  # those of one rho are as large as S
-                shifted = self.scaled.reshape(-1, Q, Q).copy()
-                np.einsum("gii->gi", shifted)[:] += rho
-                factors[rho] = [cho_factor(S.T, overwrite_a=True, check_finite=False) for S in shifted]
-            return factors[rho]
-
         def nearer(X: Single, rho: np.float32) -> Single:
             steps = rho * (X - wanted).reshape(-1, *X.shape[-2:])
-            solved = [cho_solve(L, one.T, check_finite=False).T for L, one in zip(factors_at(rho), steps, strict=True)]
+            pairs = zip(self._factors_at(rho), steps, strict=True)
+            solved = [cho_solve(L, one.T, check_finite=False).T for L, one in pairs]
             result: Single = wanted + np.stack(solved).reshape(X.shape)
             return result
 
         return nearer
+
+    def _factors_at(self, rho: np.float32) -> list[Any]:
+        """Of S + rho I, for each group. Kept for the next pattern, unless those of all rho are too large for that."""
+        if rho not in self._factors:
+            if (len(self._factors) + 1) * self.scaled.nbytes > _KEPT:
+                self._factors.clear()
+            shifted = self.scaled.reshape(-1, *self.scaled.shape[-2:]).copy()
+            np.einsum("gii->gi", shifted)[:] += rho
+            self._factors[rho] = [cho_factor(S.T, overwrite_a=True, check_finite=False) for S in shifted]
+        return self._factors[rho]
+
+    @cached_property
+    def _factors(self) -> dict[np.float32, list[Any]]:
+        """By rho; those of one are as large as S."""
+        return {}
 
 
 def iterations_for(C_out: int, Q: int) -> int:

@@ -29,6 +29,7 @@ from onnxcomp_passes.worth import Unit, ratio, unbeaten
 
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
 AS_IT_IS = "as it is"  # what that option says of a layer whose own zeros already save something
+_SAME_ZEROS = 1e-3  # by which shares differ that are rounded to whole weights, blocks and channels
 _CHANGES = 3  # of the network, measured for a layer; what other errors do to it lies between
 
 
@@ -64,7 +65,7 @@ class Weigher:
             other = cheapest.get(one.options[AS])
             if other is None or self._ratio(one) < self._ratio(other):
                 cheapest[one.options[AS]] = one
-        return [*self._as_it_is(site), *self._paying(list(cheapest.values()))]
+        return [*self._as_it_is(site), *self._paying(self._unmatched(list(cheapest.values())))]
 
     def judged(self, site: FactorSite, priced: Sequence[Candidate]) -> list[Candidate]:
         """Those of `priced` that cost less than dense and that no other beats in cost and in the layer's error.
@@ -158,6 +159,16 @@ class Weigher:
             told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
             exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
             yield replace(exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
+
+    def _unmatched(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Without zeros in a pattern where as many anywhere take no longer: they lose less, being free to lie there."""
+        anywhere = [one for one in candidates if one.options.get("pattern") == "unstructured"]
+
+        def matched(one: Candidate) -> bool:
+            fewer = (other for other in anywhere if other.options["zeros"] <= one.options["zeros"] + _SAME_ZEROS)
+            return "pattern" in one.options and any(self._ratio(other) <= self._ratio(one) for other in fewer)
+
+        return [one for one in candidates if one in anywhere or not matched(one)]
 
     def _paying(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         """Those that cost less than dense, and where the first of a line of zeros is not measured, what is before."""
