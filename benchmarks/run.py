@@ -16,7 +16,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from figures import accuracy, auto, basis, caffenet, compression, factored, layers, networks, unification, unified
+from figures import (
+    accuracy,
+    auto,
+    basis,
+    caffenet,
+    compression,
+    factored,
+    layers,
+    methods,
+    networks,
+    unification,
+    unified,
+)
 from figures.effort import FULL, QUICK, Request
 from figures.figure import Figure
 from figures.networks import NETWORKS
@@ -35,6 +47,7 @@ FIGURES: Mapping[str, Callable[[Request], Iterator[Figure]]] = {
     "accuracy": accuracy.measure,
     "unification": unification.measure,
     "compression": compression.measure,
+    "methods": methods.measure,
     **{name: partial(networks.measure, name) for name in NETWORKS},
 }
 GROUPS = {"networks": tuple(NETWORKS), "all": tuple(FIGURES)}

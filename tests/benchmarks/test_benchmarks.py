@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures import basis, caffenet, factored, layers, networks, single_conv, unified
+from figures import basis, caffenet, factored, layers, methods, networks, single_conv, unified
 from figures.effort import QUICK, Request
 from figures.networks import Network
 from figures.single_conv import ConvLayer
@@ -70,6 +70,26 @@ def test_every_structure_is_measured(zeros_in: str) -> None:
     (figure,) = layers.measure(replace(SMALL, structure=zeros_in), TINY[:1])
     assert figure.faults == ()
     assert [row["layer"] for row in figure.rows] == ["small", "geometric mean"]
+
+
+@pytest.mark.parametrize(
+    ("alone", "reported", "agreement", "fault"),
+    [
+        (2.0, 2.2, 95.0, None),
+        (2.09, 2.0, 95.1, None),
+        (2.2, 2.0, 95.1, "all methods together give 2.00x, penni alone 2.20x"),
+        (1.9, 2.4, 95.1, "all: the report says 2.40x, measured are 2.00x"),
+        (1.9, 2.0, 94.9, "all: an agreement of 94.9 %"),
+    ],
+)
+def test_methods_that_are_not_what_is_claimed(
+    alone: float, reported: float, agreement: float, fault: str | None
+) -> None:
+    rows = [
+        {"methods": "all", "speedup": 2.0, "reported": reported, "agreement": agreement},
+        {"methods": "penni", "speedup": alone, "reported": alone, "agreement": 96.0},
+    ]
+    assert list(methods.faults_of(rows, 95)) == ([fault] if fault else [])
 
 
 def test_factored() -> None:

@@ -1,0 +1,140 @@
+"""Is all of compress worth having? Every method alone and all together, at one agreement, side by side.
+
+Each is optimized for from nothing; then all files run in turns with the dense network, as `onnxcomp bench` runs them.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+import onnxcomp
+from figures.effort import Request
+from figures.figure import Column, Figure, Row
+from figures.trained import SHARED, Images
+from onnxcomp.bench import ModelBench, bench
+from onnxcomp.calibration import Data, open_data
+from onnxcomp.inputs import input_specs
+from onnxcomp.model import Model
+from onnxcomp.report.schema import Report
+from onnxcomp.runtime.session import session
+from onnxcomp.settings import AUTO_IN_BUDGET
+from onnxcomp.workers import processes_here
+
+ALL = "all"
+METHODS = (ALL, "prune", "prune-4x1", "prune-16x1", "prune-n:16", "penni", "kronecker", "unify")
+REPEATS = 1.05  # by which the speedup of a choice differs from run to run
+NEAR = 0.15  # what the report says may be off by so much
+COLUMNS = (
+    Column("methods", "methods"),
+    Column("speedup", "speedup", "x"),
+    Column("reported", "reported", "x"),
+    Column("bytes", "bytes", ".2f"),
+    Column("agreement", "agreement", ".1f"),
+    Column("seconds", "s", ".0f"),
+)
+WHAT = (
+    "'speedup' is measured beside all the others, in turns; 'reported' is what the report of that optimization says; "
+    "'bytes' is a share of the dense file; 'agreement' is on the inputs that the network was fitted to, which the "
+    "budget is about"
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network of ../shared, and the agreement that it is held to, per cent."""
+
+    name: str
+    agreement: float
+
+
+SUBJECTS = (
+    Subject("mlperf_tiny_resnet8_cifar10", 95),
+    Subject("resnet20_cifar10_folded", 95),
+    Subject("squeezenet1_1_imagenet", 90),
+)
+
+
+def measure(request: Request) -> Iterator[Figure]:
+    """A table a network, at the first of the thread counts."""
+    for subject in SUBJECTS[:1] if request.effort.quick else SUBJECTS:
+        yield _figure(subject, request)
+
+
+def _figure(subject: Subject, request: Request) -> Figure:
+    model = SHARED / "models" / f"{subject.name}.onnx"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        place = folder / "data.npz"
+        np.savez(place, **{session(model).get_inputs()[0].name: Images.of(subject.name).calibration})
+        data = open_data(place, input_specs(Model.load(model)))
+        methods = METHODS[:2] if request.effort.quick else METHODS
+        reports: dict[str, Report] = {}
+        seconds: dict[str, float] = {}
+        for one in methods:
+            start = perf_counter()
+            reports[one] = _optimized(model, folder / f"{one.replace(':', '-')}.onnx", place, subject, request, one)
+            seconds[one] = perf_counter() - start
+        found = _benched(model, folder, methods, data, request)
+    rows = [_row(one, reports[one], found[one], found[""], seconds[one]) for one in methods]
+    title = f"{subject.name} at {subject.agreement:g} % agreement: all methods, and each alone"
+    faults = () if request.effort.quick else tuple(faults_of(rows, subject.agreement))
+    return Figure(f"methods_{subject.name}", title, COLUMNS, tuple(rows), (WHAT,), faults)
+
+
+def _optimized(model: Path, target: Path, data: Path, subject: Subject, request: Request, method: str) -> Report:
+    passes = AUTO_IN_BUDGET if method == ALL else AUTO_IN_BUDGET.replace("compress", f"compress{{methods={method}}}")
+    return onnxcomp.optimize(
+        model,
+        target,
+        passes=passes,
+        data=data,
+        min_agreement=subject.agreement,
+        threads=request.threads[0],
+        jobs=processes_here(),
+        cache=False,
+    ).report
+
+
+def _benched(
+    model: Path, folder: Path, methods: tuple[str, ...], data: Data, request: Request
+) -> Mapping[str, ModelBench]:
+    """By method; the dense network under no name."""
+    paths = [model, *(folder / f"{one.replace(':', '-')}.onnx" for one in methods)]
+    effort = request.effort
+    result = bench(
+        paths,
+        data,
+        threads=request.threads[0],
+        seconds=len(paths) * effort.seconds,
+        min_rounds=effort.min_rounds,
+    )
+    return dict(zip(("", *methods), result.models, strict=True))
+
+
+def _row(method: str, report: Report, found: ModelBench, dense: ModelBench, seconds: float) -> Row:
+    return {
+        "methods": method,
+        "speedup": found.speedup,
+        "reported": report.latency.speedup if report.latency else 1.0,
+        "bytes": found.file_bytes / dense.file_bytes,
+        "agreement": 100 * min((one["argmax_agreement"] for one in report.verify["outputs"]), default=1.0),
+        "seconds": seconds,
+    }
+
+
+def faults_of(rows: Sequence[Row], agreement: float) -> Iterator[str]:
+    """Where all together are slower than one alone, a report is far off, or the budget is missed."""
+    speedups = {str(row["methods"]): float(row["speedup"] or 0) for row in rows}
+    best = max((one for one in speedups if one != ALL), key=lambda one: speedups[one])
+    if speedups[ALL] * REPEATS < speedups[best]:
+        yield f"all methods together give {speedups[ALL]:.2f}x, {best} alone {speedups[best]:.2f}x"
+    for row in rows:
+        reported, speedup = float(row["reported"] or 0), float(row["speedup"] or 0)
+        if abs(reported / speedup - 1) > NEAR:
+            yield f"{row['methods']}: the report says {reported:.2f}x, measured are {speedup:.2f}x"
+        if float(row["agreement"] or 0) < agreement:
+            yield f"{row['methods']}: an agreement of {row['agreement']} %"
