@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from onnxcomp.context import Context
-from onnxcomp.cost.cut import Cut
 from onnxcomp.cost.host import host
 from onnxcomp.cost.layout import Layouts, Role, block_size
 from onnxcomp.cost.reorders import Reorder
+from onnxcomp.numerics.cut import Cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +50,33 @@ def layouts_of(context: Context) -> Layouts:
 
 def leaving(context: Context, layouts: Layouts, choices: Sequence[Choice]) -> list[bool]:
     """For each choice, whether its Conv is better off in NCHW. Each Conv is BLOCKED or ENTERS in `layouts`."""
-    names = _Names(layouts, {id(choice.conv) for choice in choices})
-    edges = _edges(context, names) if choices else []
+    cut = conversions(context, layouts, [(choice.conv, choice.fused) for choice in choices])
+    for choice in choices:
+        cut.add(Cut.SOURCE, id(choice.conv), choice.nchw_ms)
+        cut.add(id(choice.conv), Cut.SINK, choice.blocks_ms)
+    plain = cut.on_sinks_side()
+    return [id(choice.conv) in plain for choice in choices]
+
+
+def conversions(context: Context, layouts: Layouts, open_: Sequence[tuple[gs.Node, Sequence[gs.Node]]]) -> Cut:
+    """What conversions cost wherever Convs are that can be in either layout, each with what is fused into it.
+
+    They are called by the identity of their node; NCHW is the side of the sink.
+    """
+    names = _Names(layouts, {id(conv) for conv, _ in open_})
+    edges = _edges(context, names) if open_ else []
     reorders = context.reorder_times({edge.shape for edge in edges})
     cut = Cut()
-    for choice in choices:
-        name = id(choice.conv)
-        cut.add(Cut.SOURCE, name, choice.nchw_ms)
-        cut.add(name, Cut.SINK, choice.blocks_ms)
-        for node in choice.fused:
+    for conv, fused in open_:
+        for node in fused:
             shape = context.shapes.get(node.outputs[0].name, ())
-            cut.add(name, names.writes(node), reorders[shape].to_nchw_ms if shape in reorders else 0.0)
+            cut.add(id(conv), names.writes(node), reorders[shape].to_nchw_ms if shape in reorders else 0.0)
     for number, edge in enumerate(edges):
         _add_conversions(cut, edge, number, reorders[edge.shape])
     for node in context.model.graph.nodes:
         if layouts.role(node) is Role.FOLLOWS:
             _add_follower(cut, names, node)
-    plain = cut.on_sinks_side()
-    return [id(choice.conv) in plain for choice in choices]
+    return cut
 
 
 class _Names:

@@ -67,6 +67,7 @@ class Candidate:
     network_change: float | None = None  # of the network's outputs, were this the only rewrite (sensitivity.py)
     size_bytes: tuple[int, int] = (0, 0)  # stored: before, after
     macs: tuple[int, int] | None = None  # multiply-adds: before, after
+    nchw: bool = False  # it runs on NCHW alone, so that conversions stand where its neighbours run on blocks
 
 
 class Pass(ABC):

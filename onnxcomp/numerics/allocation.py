@@ -1,57 +1,151 @@
 """One budget over many layers: a multiple-choice knapsack, solved exactly.
 
-    minimise sum_i loss[i, j(i)]    subject to    sum_i cost[i, j(i)] <= limit,    one j(i) for every layer i
+    minimise sum_i loss[i, j(i)]    subject to    sum_i cost[i, j(i)] + joint(j) <= limit,    one j(i) for every layer i
 
-as an integer program (Kellerer, Pferschy, Pisinger, Knapsack Problems, 2004, chapter 11), by branch and cut.
+as an integer program (Kellerer, Pferschy, Pisinger, Knapsack Problems, 2004, chapter 11), by branch and cut. `joint` is
+what choices cost together: each puts its layer on one of two sides, and what is parted is charged for, as in a cut:
+
+    joint(j) = min over y of sum_(a, b) w_ab max(0, y_b - y_a) - the same of j = 0,    y of layer i given by j(i)
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from onnxcomp.numerics.cut import Cut
 
 Array = NDArray[np.float64]
 
 MAX_SECONDS = 20.0  # layers by the hundred take well under one; the best found until then is taken
 _ROUNDING = 1e-9  # of the largest cost: a sum that differs from the limit by its own rounding is within it
+_NEARLY = 1e-6  # of the least cost: as exact as the solver is
 
 
-def allocate(costs: Sequence[Array], losses: Sequence[Array], limit: float) -> list[int]:
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """What choices of several layers cost together."""
+
+    cut: Cut  # of all things but the layers' own costs
+    names: Sequence[Hashable | None]  # of the layers in it; None for one that takes no part
+    sides: Sequence[NDArray[np.bool_]]  # of each layer's choices, whether they put it on the side of the sink
+
+    def cost(self, choice: Sequence[int]) -> float:
+        """Of these choices, beyond what those of index 0 cost."""
+        return self.whole(choice) - self.whole([0] * len(choice))
+
+    def whole(self, choice: Sequence[int]) -> float:
+        """Of these choices."""
+        cut = self.cut.copy()
+        for name, sides, index in zip(self.names, self.sides, choice, strict=True):
+            if name is not None:
+                parted = (Cut.SOURCE, name) if not sides[index] else (name, Cut.SINK)
+                cut.add(parted[0], parted[1], inf)
+        return cut.cost(cut.on_sinks_side())
+
+
+def allocate(costs: Sequence[Array], losses: Sequence[Array], limit: float, joint: Joint | None = None) -> list[int]:
     """What each layer gets: the index into its `costs` and `losses`, one-dimensional and finite.
 
     Where no choice is within `limit`, the cheapest. The same arrays give the same answer.
     """
-    cheapest = [int(np.lexsort((loss, cost))[0]) for cost, loss in zip(costs, losses, strict=True)]
     best = [int(np.lexsort((cost, loss))[0]) for cost, loss in zip(costs, losses, strict=True)]
     allowed = limit + _ROUNDING * max((float(np.abs(cost).max()) for cost in costs), default=0.0)
-    if _total(costs, best) <= allowed:
+    if total(costs, best, joint) <= allowed:
         return best
-    if _total(costs, cheapest) > limit:
-        return cheapest
-    found = _solved(costs, losses, limit)
-    within = found is not None and _total(costs, found) <= allowed
-    return found if found is not None and within else cheapest
+    least = cheapest(costs, losses, joint)
+    if total(costs, least, joint) > limit:
+        return least
+    found = _solved(costs, losses, limit, joint)
+    exact = _NEARLY if joint else 0.0  # the solver's own rounding of the cut
+    within = found is not None and total(costs, found, joint) <= allowed * (1 + exact)
+    return found if found is not None and within else least
 
 
-def _solved(costs: Sequence[Array], losses: Sequence[Array], limit: float) -> list[int] | None:
-    """By the solver; None where it ran out of time with nothing found."""
+def cheapest(costs: Sequence[Array], losses: Sequence[Array], joint: Joint | None = None) -> list[int]:
+    """What costs least of all, and of several such what loses least."""
+    alone = [int(np.lexsort((loss, cost))[0]) for cost, loss in zip(costs, losses, strict=True)]
+    if joint is None or not costs:
+        return alone
+    found = _solved(costs, costs, inf, joint, joint_in_objective=True)
+    return min((one for one in (found, alone) if one is not None), key=lambda one: total(costs, one, joint))
+
+
+def total(costs: Sequence[Array], choice: Sequence[int], joint: Joint | None = None) -> float:
+    """What a choice costs."""
+    alone = float(sum(cost[index] for cost, index in zip(costs, choice, strict=True)))
+    return alone + joint.cost(choice) if joint else alone
+
+
+def _solved(
+    costs: Sequence[Array],
+    losses: Sequence[Array],
+    limit: float,
+    joint: Joint | None,
+    *,
+    joint_in_objective: bool = False,
+) -> list[int] | None:
+    """By the solver; None where it ran out of time with nothing found.
+
+    Unknowns: whether each choice is made; the side of each thing of the cut that is no layer; what each of its pairs
+    is charged.
+    """
     cost, loss = np.concatenate(costs), np.concatenate(losses)
     owner = np.repeat(np.arange(len(costs)), [len(one) for one in costs])
-    scale = max(float(np.abs(cost).max()), np.finfo(float).tiny)
-    one_each = LinearConstraint((owner == np.arange(len(costs))[:, None]).astype(float), 1, 1)
+    rows, weights, sides = _parted(joint, len(cost), costs) if joint else (None, np.zeros(0), 0)
+    width = len(cost) + sides + len(weights)
+    padding = np.zeros(width - len(cost) - len(weights))
+    charged = np.concatenate([cost, padding[: width - len(cost) - len(weights)], weights])
+    scale = max(float(np.abs(charged).max()), np.finfo(float).tiny)
+    one_each = coo_array((np.ones(len(cost)), (owner, np.arange(len(cost)))), shape=(len(costs), width))
+    constraints = [LinearConstraint(one_each, 1, 1)]
+    if isfinite(limit):
+        at_first = joint.whole([0] * len(costs)) if joint else 0.0
+        constraints.append(LinearConstraint(charged[None] / scale, ub=(limit + at_first) / scale))
+    if rows is not None:
+        constraints.append(rows)
+    wanted = charged.copy() if joint_in_objective else np.concatenate([loss, np.zeros(width - len(loss))])
     result = milp(
-        loss / max(float(np.abs(loss).max()), np.finfo(float).tiny),
-        integrality=np.ones(len(cost)),
+        wanted / max(float(np.abs(wanted).max()), np.finfo(float).tiny),
+        integrality=np.concatenate([np.ones(len(cost)), np.zeros(width - len(cost))]),
         bounds=(0, 1),
-        constraints=[one_each, LinearConstraint(cost[None] / scale, ub=limit / scale)],
+        constraints=constraints,
         options={"time_limit": MAX_SECONDS, "mip_rel_gap": 0.0},
     )
     if result.x is None:
         return None
     ends = np.cumsum([len(one) for one in costs])[:-1]
-    return [int(np.argmax(part)) for part in np.split(result.x, ends)]
+    return [int(np.argmax(part)) for part in np.split(result.x[: len(cost)], ends)]
 
 
-def _total(costs: Sequence[Array], choice: Sequence[int]) -> float:
-    return float(sum(cost[index] for cost, index in zip(costs, choice, strict=True)))
+def _parted(joint: Joint, choices: int, costs: Sequence[Array]) -> tuple[LinearConstraint, Array, int]:
+    """Rows w >= y_b - y_a for every pair of the cut, w 0 where it may never be parted; weights; how many y."""
+    starts = np.cumsum([0, *(len(one) for one in costs)])
+    members = {
+        name: [int(start) + int(k) for k in np.flatnonzero(sides)]
+        for name, start, sides in zip(joint.names, starts, joint.sides, strict=False)
+        if name is not None
+    }
+    pairs = list(joint.cut.costs.items())
+    free = [t for t in dict.fromkeys(t for pair, _ in pairs for t in pair) if t not in members]
+    place = {name: choices + i for i, name in enumerate(t for t in free if t not in (Cut.SOURCE, Cut.SINK))}
+    weights = np.array([ms for _, ms in pairs if isfinite(ms)])
+    entries: list[tuple[int, int, float]] = []
+    least = np.zeros(len(pairs))
+    charged = choices + len(place)
+    for row, ((a, b), ms) in enumerate(pairs):
+        for thing, sign in ((a, 1.0), (b, -1.0)):  # y_a - y_b (+ w) >= 0
+            if thing == Cut.SINK:
+                least[row] -= sign
+            for column in members.get(thing, [place[thing]] if thing in place else []):
+                entries.append((row, column, sign))
+        if isfinite(ms):
+            entries.append((row, charged, 1.0))
+            charged += 1
+    at = np.array([(row, column) for row, column, _ in entries], np.int64).reshape(-1, 2)
+    matrix = coo_array(([value for *_, value in entries], (at[:, 0], at[:, 1])), shape=(len(pairs), charged))
+    return LinearConstraint(matrix.tocsr(), lb=least), weights, len(place)

@@ -25,13 +25,17 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
+from onnxcomp.borders import conversions, layouts_of
 from onnxcomp.context import Context, NotRunnable
+from onnxcomp.convolution import is_standard
+from onnxcomp.cost.layout import Layouts, Role
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.numerics.allocation import allocate
+from onnxcomp.numerics.allocation import Joint, allocate, cheapest, total
 from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Progress, Proposal, Site
 from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
@@ -125,9 +129,10 @@ class Compress(StandInPass, BudgetPass):
         unit = self._unit(context)
         costs = [costs_of(proposal, unit) for proposal in proposals]
         losses = [np.array([0.0, *(loss_of(one, dial) for one in proposal.candidates)]) for proposal in proposals]
-        dense, least = float(sum(cost[0] for cost in costs)), float(sum(cost.min() for cost in costs))
+        joint = _joint(context, proposals) if unit == "ms" and not context.portable else None
+        dense, least = total(costs, [0] * len(costs)), total(costs, cheapest(costs, losses, joint), joint)
         aim = max(least, self._aim(context, dense), _LEAST * dense)
-        chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0)
+        chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0, joint)
         return [_pick(proposal, index) for proposal, index in zip(proposals, chosen, strict=True)]
 
     def _aim(self, context: Context, dense: float) -> float:
@@ -163,6 +168,25 @@ def _pick(proposal: Proposal, index: int) -> Candidate | Declined:
     if one.options.get(AS) == AS_IT_IS:
         return Declined(proposal.site.name, "what its own zeros save is enough")
     return one
+
+
+def _joint(context: Context, proposals: Sequence[Proposal]) -> Joint:
+    """What conversions between layouts cost, wherever candidates run on NCHW and what is around them does not."""
+    layouts = layouts_of(context)
+    sites = [proposal.site for proposal in proposals]
+    open_ = [(site.nodes[0], _fused(site)[1:]) for site in sites if _is_blocked(layouts, site)]
+    names = [id(site.nodes[0]) if _is_blocked(layouts, site) else None for site in sites]
+    sides = [np.array([False, *(one.nchw for one in proposal.candidates)]) for proposal in proposals]
+    return Joint(conversions(context, layouts, open_), names, sides)
+
+
+def _fused(site: Site) -> Sequence[gs.Node]:
+    return site.fused if isinstance(site, FactorSite) else site.nodes
+
+
+def _is_blocked(layouts: Layouts, site: Site) -> bool:
+    """Whether it is a Conv that stays in blocks where nothing is done to it."""
+    return is_standard(site.nodes[0], "Conv") and layouts.role(site.nodes[0]) in (Role.BLOCKED, Role.ENTERS)
 
 
 def _why_not(site: FactorSite, context: Context) -> str | None:

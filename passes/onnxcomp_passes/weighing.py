@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
+from onnxcomp.convolution import STANDARD_DOMAINS
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
@@ -119,12 +120,13 @@ class Weigher:
         for draft in drafts:
             strength = self._strengths[draft.options[AS]]
             if not isinstance(strength.one, Prune):
-                yield draft
+                yield replace(draft, nchw=_is_ours(draft))
                 continue
             found = self._form(site, draft, strength)
             if found is None:
                 continue
-            run = replace(draft, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
+            costs = {name: getattr(found, name) for name in ("timing", "size_bytes", "macs")}
+            run = replace(draft, **costs, nchw=_is_ours(found))
             if timing and not strength.measured:
                 between.append(run)
                 continue
@@ -158,7 +160,9 @@ class Weigher:
         if found is not None and self._ratio(found) < 1:
             told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
             exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
-            yield replace(exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs)
+            yield replace(
+                exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs, nchw=_is_ours(found)
+            )
 
     def _unmatched(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Without zeros in a pattern where as many anywhere take no longer: they lose less, being free to lie there."""
@@ -278,6 +282,11 @@ def judge_elsewhere(there: Elsewhere, item: tuple[str, Sequence[Candidate]]) -> 
         return str(error)
 
 
+def _is_ours(one: Candidate) -> bool:
+    """Whether an operator of ours stands there."""
+    return one.after is not None and any(node.domain not in STANDARD_DOMAINS for node in one.after.nodes)
+
+
 def bare(one: Candidate) -> Candidate:
     """Without fragments where it changes weights, which are fitted anew; one that is exact keeps its own."""
     return replace(one, before=None, after=None) if one.error else one
@@ -314,6 +323,7 @@ class _Entry:
     network_change: float | None
     size_bytes: tuple[int, int]
     macs: tuple[int, int] | None
+    nchw: bool
 
 
 @dataclass(frozen=True)

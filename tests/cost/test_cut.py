@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxcomp.cost.cut import Cut
+from onnxcomp.numerics.cut import Cut
 
 THINGS = ("a", "b", "c", "d")
 ENDS = st.sampled_from((Cut.SOURCE, Cut.SINK, *THINGS))

@@ -3,10 +3,13 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxcomp.numerics.allocation import Array, allocate
+from onnxcomp.numerics.allocation import Array, Joint, allocate, cheapest
+from onnxcomp.numerics.allocation import total as whole
+from onnxcomp.numerics.cut import Cut
 
 LAYERS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
@@ -52,3 +55,41 @@ def test_losses_of_all_magnitudes_and_costs_that_nobody_has() -> None:
     losses = [np.array([0.0, 1e6]), np.array([0.0, 1e-9]), np.array([0.0, 1.0])]
     assert allocate(costs, losses, 1.5e9) == [0, 1, 0]
     assert allocate([], [], 0.0) == []
+
+
+@given(LAYERS, st.integers(0, 2**31), st.floats(0, 1))
+def test_what_choices_cost_together_counts(sizes: list[int], seed: int, tightness: float) -> None:
+    rng = np.random.default_rng(seed)
+    costs, losses = ([rng.random(size) for size in sizes] for _ in range(2))
+    sides = [np.concatenate([[False], rng.random(size - 1) < 0.5]) for size in sizes]
+    names = [None if rng.random() < 0.2 else f"layer {i}" for i in range(len(sizes))]
+    things = [*filter(None, names), "between", "behind", Cut.SOURCE, Cut.SINK]
+    cut = Cut()
+    for _ in range(12):
+        a, b = rng.choice(len(things), 2)
+        if things[a] != Cut.SINK and things[b] != Cut.SOURCE:
+            cut.add(things[a], things[b], float(rng.random()) / 4)
+    cut.add("between", "behind", np.inf)
+    joint = Joint(cut, names, sides)
+
+    def priced(choice: tuple[int, ...] | list[int]) -> float:
+        """By trying both sides for what is free."""
+        fixed = {name: bool(side[i]) for name, side, i in zip(names, sides, choice, strict=True) if name}
+        best = np.inf
+        for between, behind in itertools.product((False, True), repeat=2):
+            at = {**fixed, "between": between, "behind": behind, Cut.SOURCE: False, Cut.SINK: True}
+            best = min(best, sum(ms for (a, b), ms in cut.costs.items() if at[b] and not at[a]))
+        return best
+
+    def spent(choice: tuple[int, ...] | list[int]) -> float:
+        return total(costs, choice) + priced(choice) - priced([0] * len(sizes))
+
+    every = list(itertools.product(*map(range, sizes)))
+    for choice in every[:5]:
+        assert whole(costs, choice, joint) == pytest.approx(spent(choice), abs=1e-6)
+    least, most = min(map(spent, every)), max(map(spent, every))
+    limit = least + tightness * (most - least) + 1e-5
+    assert spent(cheapest(costs, losses, joint)) == pytest.approx(least, abs=1e-5)
+    found = allocate(costs, losses, limit, joint)
+    assert spent(found) <= limit + 1e-5
+    assert total(losses, found) <= min(total(losses, one) for one in every if spent(one) <= limit - 1e-5) + 1e-6

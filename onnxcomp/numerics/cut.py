@@ -6,7 +6,8 @@ and Seheult, 1989).
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Set
+from types import MappingProxyType
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -29,6 +30,21 @@ class Cut:
         """Charge `ms`, infinity for never, where `a` is on the side of the source and `b` on that of the sink."""
         if a != b and ms > 0:
             self._costs[a, b] += ms
+
+    @property
+    def costs(self) -> Mapping[tuple[Hashable, Hashable], float]:
+        """By pair, what parting it costs; infinity for never."""
+        return MappingProxyType(self._costs)
+
+    def copy(self) -> "Cut":
+        """One to add to."""
+        other = Cut()
+        other._costs.update(self._costs)
+        return other
+
+    def cost(self, plain: Set[Hashable]) -> float:
+        """Of the division that puts `plain` on the side of the sink, the sink among them."""
+        return sum(ms for (a, b), ms in self._costs.items() if b in plain and a not in plain)
 
     def on_sinks_side(self) -> set[Hashable]:
         """What the cheapest division puts with the sink; what would cost the same on both sides is left out."""
