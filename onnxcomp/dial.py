@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from math import inf, log
+from time import perf_counter
 from typing import Literal, Protocol
 
 from onnxcomp.bound import SEARCH, Attempt, Bounded, approximations, within_bound
@@ -21,8 +22,10 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
+FINER = 4  # times as many, where that takes no time
+_QUICK_S = 5.0
 _TRIES = 5  # as a rule, the other losses included
-_GROWTH = 1.5  # of what is used up of a bound, a step: a first guess; 1.4 to 1.7 on a resnet20
+_GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
 
 Loss = Literal["network", "layer"]
 
@@ -42,6 +45,7 @@ class Verdict:
     strain: float  # how much of what the bound on accuracy allows is used up: above one it is missed
     reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
     change: float  # of the network's outputs
+    seconds: float = 0.0  # that it took to fit and to judge
 
     @property
     def holds(self) -> bool:
@@ -88,12 +92,11 @@ class _Tried:
     """A place of the dial and the verdict on its run, which is made again where it is not at hand."""
 
     dial: Dial
-    steps: int
     verdict: Verdict
     run: Callable[[], Run]
 
 
-_Try = Callable[[int, Loss], _Tried]
+_Try = Callable[[float, Loss], _Tried]
 
 
 def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress, *, whole: bool = False) -> Bounded:
@@ -107,15 +110,17 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
 
     tries = count()
 
-    def tried(steps: int, loss: Loss) -> _Tried:
+    @cache
+    def tried(share: float, loss: Loss) -> _Tried:
         progress(SEARCH, min(next(tries), _TRIES - 1), _TRIES)
-        dial, name = Dial(steps / STEPS, loss), f"{steps} {loss}"
+        dial, name = Dial(share, loss), f"{share} {loss}"
         again = cache(lambda: attempt(partial(choose, dial=dial)))
         verdict = judge.shelf.get(name)
         if verdict is None:
-            verdict = judge.of(again())
+            start = perf_counter()
+            verdict = replace(judge.of(again()), seconds=perf_counter() - start)
             judge.shelf.put(name, verdict)
-        return _Tried(dial, steps, verdict, again)
+        return _Tried(dial, verdict, again)
 
     best, notes = _searched(tried, judge, whole=whole)
     if best is None:
@@ -143,60 +148,63 @@ def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None,
 
 def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
     """Runs that hold, each better than those before it."""
-    least = tried(0, "network") if judge.reached else None
-    if least and least.verdict.enough:
+    least = tried(0.0, "network")  # what is found out of the layers is found out here
+    if judge.reached and least.verdict.enough:
         yield least
         return
+    start = 1.0 if whole or judge.reached else 0.5
+    steps = STEPS * FINER if tried(start, "network").verdict.seconds < _QUICK_S else STEPS
     best = None
-    for best in _approached(tried, STEPS if whole or least else STEPS // 2, least.verdict.reached if least else 0.0):
+    for best in _approached(tried, steps, round(start * steps), least.verdict.reached):
         yield best
     if best and not best.verdict.exact:  # else there was nothing to choose from, by whichever loss
-        yield from _climbed(tried, best)
+        yield from _climbed(tried, best, steps)
 
 
-def _approached(tried: _Try, first: int, least: float) -> Iterator[_Tried]:
+def _approached(tried: _Try, steps: int, first: int, least: float) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to.
 
     Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
-    passes one, which is `least` at no step, and first looked for at `first`.
+    passes one, which is `least` at no step, and first looked for at `first` of so many `steps`.
     """
-    low, high, met = (0, least), (STEPS + 1, inf), False
-    widths, steps = [high[0]], first
+    low, high, met = (0, least), (steps + 1, inf), False
+    widths, place = [high[0]], first
     while widths[-1] > 1:
-        found = tried(steps, "network")
+        found = tried(place / steps, "network")
         verdict = found.verdict
         if verdict.enough or (verdict.holds and not met):
             yield found
         met = met or verdict.enough
         if verdict.holds and not verdict.enough:
-            low = steps, verdict.figure
+            low = place, verdict.figure
         else:
-            high = steps, verdict.figure
+            high = place, verdict.figure
         widths.append(high[0] - low[0])
         slow = len(widths) > 2 and 2 * widths[-1] > widths[-3]
-        steps = (low[0] + high[0]) // 2 if slow else _where_one(low, high)
+        place = (low[0] + high[0]) // 2 if slow else _where_one(low, high, _GROWTH ** (STEPS / steps))
 
 
-def _where_one(low: tuple[int, float], high: tuple[int, float]) -> int:
+def _where_one(low: tuple[int, float], high: tuple[int, float], growth: float) -> int:
     """Between steps at which a figure is less and more than one: where it is likely to pass it."""
     (k0, f0), (k1, f1) = low, high
     if 0 < f0 < f1 < inf:
         guess = k0 + (k1 - k0) * log(1 / f0) / log(f1 / f0)
     elif f0 > 0:
-        guess = k0 + log(1 / f0) / log(_GROWTH)
+        guess = k0 + log(1 / f0) / log(growth)
     elif f1 < inf:
-        guess = k1 - log(f1) / log(_GROWTH)
+        guess = k1 - log(f1) / log(growth)
     else:
         guess = k1
     return int(min(max(guess, k0 + 1), k1 - 1))
 
 
-def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
+def _climbed(tried: _Try, best: _Tried, steps: int) -> Iterator[_Tried]:
     """What the layers' losses reach from there: as much with less change, or more where `best` is not enough."""
-    for steps in range(best.steps, STEPS + 1):
-        found = tried(steps, "layer")
+    start = round(best.dial.share * steps)
+    for place in range(start, steps + 1):
+        found = tried(place / steps, "layer")
         worse = found.verdict.change >= best.verdict.change or found.verdict.enough < best.verdict.enough
-        if not found.verdict.holds or (steps == best.steps and worse):
+        if not found.verdict.holds or (place == start and worse):
             return
         yield found
         if found.verdict.enough:
