@@ -22,8 +22,8 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
-FINER = 4  # times as many, where that takes no time
-_QUICK_S = 5.0
+FINER = 4  # times as many, where a try takes no time
+_QUICK_S = 5.0  # of one
 _TRIES = 5  # as a rule, the other losses included
 _GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
 
@@ -201,7 +201,7 @@ def _where_one(low: tuple[int, float], high: tuple[int, float], growth: float) -
 def _climbed(tried: _Try, best: _Tried, steps: int) -> Iterator[_Tried]:
     """What the layers' losses reach from there: as much with less change, or more where `best` is not enough."""
     start = round(best.dial.share * steps)
-    for place in range(start, steps + 1):
+    for place in range(start, steps + 1, steps // STEPS):
         found = tried(place / steps, "layer")
         worse = found.verdict.change >= best.verdict.change or found.verdict.enough < best.verdict.enough
         if not found.verdict.holds or (place == start and worse):

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 MAX_SECONDS = 20.0  # layers by the hundred take well under one; the best found until then is taken
 _ROUNDING = 1e-9  # of the largest cost: a sum that differs from the limit by its own rounding is within it
-_NEARLY = 1e-6  # of the least cost: as exact as the solver is
+_NEARLY = 1e-3  # of the limit: as exact as a cut is, whose costs become whole numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +61,7 @@ def allocate(costs: Sequence[Array], losses: Sequence[Array], limit: float, join
     if total(costs, least, joint) > limit:
         return least
     found = _solved(costs, losses, limit, joint)
-    exact = _NEARLY if joint else 0.0  # the solver's own rounding of the cut
-    within = found is not None and total(costs, found, joint) <= allowed * (1 + exact)
+    within = found is not None and total(costs, found, joint) <= allowed * (1 + _NEARLY if joint else 1)
     return found if found is not None and within else least
 
 
@@ -96,10 +95,9 @@ def _solved(
     """
     cost, loss = np.concatenate(costs), np.concatenate(losses)
     owner = np.repeat(np.arange(len(costs)), [len(one) for one in costs])
-    rows, weights, sides = _parted(joint, len(cost), costs) if joint else (None, np.zeros(0), 0)
-    width = len(cost) + sides + len(weights)
-    padding = np.zeros(width - len(cost) - len(weights))
-    charged = np.concatenate([cost, padding[: width - len(cost) - len(weights)], weights])
+    rows, weights, sides = _parted(joint, costs) if joint else (None, np.zeros(0), 0)
+    charged = np.concatenate([cost, np.zeros(sides), weights])
+    width = len(charged)
     scale = max(float(np.abs(charged).max()), np.finfo(float).tiny)
     one_each = coo_array((np.ones(len(cost)), (owner, np.arange(len(cost)))), shape=(len(costs), width))
     constraints = [LinearConstraint(one_each, 1, 1)]
@@ -108,7 +106,7 @@ def _solved(
         constraints.append(LinearConstraint(charged[None] / scale, ub=(limit + at_first) / scale))
     if rows is not None:
         constraints.append(rows)
-    wanted = charged.copy() if joint_in_objective else np.concatenate([loss, np.zeros(width - len(loss))])
+    wanted = charged if joint_in_objective else np.concatenate([loss, np.zeros(width - len(loss))])
     result = milp(
         wanted / max(float(np.abs(wanted).max()), np.finfo(float).tiny),
         integrality=np.concatenate([np.ones(len(cost)), np.zeros(width - len(cost))]),
@@ -122,17 +120,18 @@ def _solved(
     return [int(np.argmax(part)) for part in np.split(result.x[: len(cost)], ends)]
 
 
-def _parted(joint: Joint, choices: int, costs: Sequence[Array]) -> tuple[LinearConstraint, Array, int]:
+def _parted(joint: Joint, costs: Sequence[Array]) -> tuple[LinearConstraint, Array, int]:
     """Rows w >= y_b - y_a for every pair of the cut, w 0 where it may never be parted; weights; how many y."""
-    starts = np.cumsum([0, *(len(one) for one in costs)])
+    *starts, choices = np.cumsum([0, *(len(one) for one in costs)]).tolist()
     members = {
-        name: [int(start) + int(k) for k in np.flatnonzero(sides)]
-        for name, start, sides in zip(joint.names, starts, joint.sides, strict=False)
+        name: [start + int(k) for k in np.flatnonzero(sides)]
+        for name, start, sides in zip(joint.names, starts, joint.sides, strict=True)
         if name is not None
     }
     pairs = list(joint.cut.costs.items())
-    free = [t for t in dict.fromkeys(t for pair, _ in pairs for t in pair) if t not in members]
-    place = {name: choices + i for i, name in enumerate(t for t in free if t not in (Cut.SOURCE, Cut.SINK))}
+    fixed = {*members, Cut.SOURCE, Cut.SINK}
+    free = [thing for thing in dict.fromkeys(thing for pair, _ in pairs for thing in pair) if thing not in fixed]
+    place = {thing: choices + i for i, thing in enumerate(free)}
     weights = np.array([ms for _, ms in pairs if isfinite(ms)])
     entries: list[tuple[int, int, float]] = []
     least = np.zeros(len(pairs))

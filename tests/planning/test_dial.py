@@ -106,7 +106,7 @@ def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
     assert mean < 6.2  # no step and the other loss included; the whole way and halves would be 9
 
 
-@pytest.mark.parametrize("beyond", [1, 2])
+@pytest.mark.parametrize("beyond", [FINER, 2 * FINER])
 def test_the_layers_loss_where_it_goes_farther(beyond: int) -> None:
     dial, _ = Network(network=5, layer=5 + beyond, changes=0.9).search()
     assert dial == Dial((5 + beyond) / STEPS, "layer")
