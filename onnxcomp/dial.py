@@ -110,7 +110,6 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
 
     tries = count()
 
-    @cache
     def tried(share: float, loss: Loss) -> _Tried:
         progress(SEARCH, min(next(tries), _TRIES - 1), _TRIES)
         dial, name = Dial(share, loss), f"{share} {loss}"
@@ -152,25 +151,24 @@ def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
     if judge.reached and least.verdict.enough:
         yield least
         return
-    start = 1.0 if whole or judge.reached else 0.5
-    steps = STEPS * FINER if tried(start, "network").verdict.seconds < _QUICK_S else STEPS
     best = None
-    for best in _approached(tried, steps, round(start * steps), least.verdict.reached):
+    for best in _approached(tried, 1.0 if whole or judge.reached else 0.5, least.verdict.reached):
         yield best
     if best and not best.verdict.exact:  # else there was nothing to choose from, by whichever loss
-        yield from _climbed(tried, best, steps)
+        yield from _climbed(tried, best)
 
 
-def _approached(tried: _Try, steps: int, first: int, least: float) -> Iterator[_Tried]:
+def _approached(tried: _Try, start: float, least: float) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to.
 
     Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
-    passes one, which is `least` at no step, and first looked for at `first` of so many `steps`.
+    passes one, which is `least` where nothing is done, and first looked for at the share `start`.
     """
+    found = tried(start, "network")
+    steps = STEPS * FINER if found.verdict.seconds < _QUICK_S else STEPS
     low, high, met = (0, least), (steps + 1, inf), False
-    widths, place = [high[0]], first
-    while widths[-1] > 1:
-        found = tried(place / steps, "network")
+    widths, place = [high[0]], round(start * steps)
+    while True:
         verdict = found.verdict
         if verdict.enough or (verdict.holds and not met):
             yield found
@@ -180,8 +178,11 @@ def _approached(tried: _Try, steps: int, first: int, least: float) -> Iterator[_
         else:
             high = place, verdict.figure
         widths.append(high[0] - low[0])
+        if widths[-1] <= 1:
+            return
         slow = len(widths) > 2 and 2 * widths[-1] > widths[-3]
         place = (low[0] + high[0]) // 2 if slow else _where_one(low, high, _GROWTH ** (STEPS / steps))
+        found = tried(place / steps, "network")
 
 
 def _where_one(low: tuple[int, float], high: tuple[int, float], growth: float) -> int:
@@ -198,14 +199,15 @@ def _where_one(low: tuple[int, float], high: tuple[int, float], growth: float) -
     return int(min(max(guess, k0 + 1), k1 - 1))
 
 
-def _climbed(tried: _Try, best: _Tried, steps: int) -> Iterator[_Tried]:
+def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
     """What the layers' losses reach from there: as much with less change, or more where `best` is not enough."""
-    start = round(best.dial.share * steps)
-    for place in range(start, steps + 1, steps // STEPS):
-        found = tried(place / steps, "layer")
+    start = share = best.dial.share
+    while share <= 1:
+        found = tried(share, "layer")
         worse = found.verdict.change >= best.verdict.change or found.verdict.enough < best.verdict.enough
-        if not found.verdict.holds or (place == start and worse):
+        if not found.verdict.holds or (share == start and worse):
             return
         yield found
         if found.verdict.enough:
             return
+        share += 1 / STEPS
