@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from onnxcomp.convolution import STANDARD_DOMAINS
 from onnxcomp.errors import OnnxcompError
 from onnxcomp.formats.functions import DOMAIN, DOMAIN_VERSION, MIN_IR
 from onnxcomp.model import Model
@@ -34,6 +35,11 @@ class Fragment:
     def size_bytes(self) -> int:
         """Bytes of the constants."""
         return sum(value.nbytes for value in self.constants.values())
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether all of its operators are ONNX's own."""
+        return all(node.domain in STANDARD_DOMAINS for node in self.nodes)
 
     @classmethod
     def of(cls, model: Model, nodes: Sequence[gs.Node]) -> "Fragment":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from onnxcomp.borders import Choice, layouts_of, leaving
 from onnxcomp.context import Context, Timing
-from onnxcomp.convolution import STANDARD_DOMAINS, is_standard
+from onnxcomp.convolution import is_standard
 from onnxcomp.cost.layout import Layouts, Role
 from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Pass, Picks, Proposal, Site
 
@@ -89,8 +89,8 @@ def _by_layout(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[C
     leaving_: list[Candidate] = []
     staying: list[Candidate] = []
     for candidate in candidates:
-        nodes = candidate.after.nodes if candidate.after else ()
-        (staying if all(node.domain in STANDARD_DOMAINS for node in nodes) else leaving_).append(candidate)
+        stays = candidate.after is None or candidate.after.is_standard
+        (staying if stays else leaving_).append(candidate)
     return leaving_, staying
 
 

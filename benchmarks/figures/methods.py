@@ -76,13 +76,17 @@ def _figure(subject: Subject, request: Request) -> Figure:
         seconds: dict[str, float] = {}
         for one in methods:
             start = perf_counter()
-            reports[one] = _optimized(model, folder / f"{one.replace(':', '-')}.onnx", place, subject, request, one)
+            reports[one] = _optimized(model, _file(folder, one), place, subject, request, one)
             seconds[one] = perf_counter() - start
         found = _benched(model, folder, methods, data, request)
     rows = [_row(one, reports[one], found[one], found[""], seconds[one]) for one in methods]
     title = f"{subject.name} at {subject.agreement:g} % agreement: all methods, and each alone"
     faults = () if request.effort.quick else tuple(faults_of(rows, subject.agreement))
     return Figure(f"methods_{subject.name}", title, COLUMNS, tuple(rows), (WHAT,), faults)
+
+
+def _file(folder: Path, method: str) -> Path:
+    return folder / f"{method.replace(':', '-')}.onnx"
 
 
 def _optimized(model: Path, target: Path, data: Path, subject: Subject, request: Request, method: str) -> Report:
@@ -103,7 +107,7 @@ def _benched(
     model: Path, folder: Path, methods: tuple[str, ...], data: Data, request: Request
 ) -> Mapping[str, ModelBench]:
     """By method; the dense network under no name."""
-    paths = [model, *(folder / f"{one.replace(':', '-')}.onnx" for one in methods)]
+    paths = [model, *(_file(folder, one) for one in methods)]
     effort = request.effort
     result = bench(
         paths,

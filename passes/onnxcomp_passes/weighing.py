@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
-from onnxcomp.convolution import STANDARD_DOMAINS
 from onnxcomp.errors import DataError, ModelError
 from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
@@ -120,13 +119,12 @@ class Weigher:
         for draft in drafts:
             strength = self._strengths[draft.options[AS]]
             if not isinstance(strength.one, Prune):
-                yield replace(draft, nchw=_is_ours(draft))
+                yield _at_the_costs(draft, draft)
                 continue
             found = self._form(site, draft, strength)
             if found is None:
                 continue
-            costs = {name: getattr(found, name) for name in ("timing", "size_bytes", "macs")}
-            run = replace(draft, **costs, nchw=_is_ours(found))
+            run = _at_the_costs(draft, found)
             if timing and not strength.measured:
                 between.append(run)
                 continue
@@ -160,9 +158,7 @@ class Weigher:
         if found is not None and self._ratio(found) < 1:
             told = {AS: AS_IT_IS, "zeros": round(float(zeros), 4)}
             exact = Candidate("prune", options=told, output_error=0.0, network_change=0.0)
-            yield replace(
-                exact, timing=found.timing, size_bytes=found.size_bytes, macs=found.macs, nchw=_is_ours(found)
-            )
+            yield _at_the_costs(exact, found)
 
     def _unmatched(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Without zeros in a pattern where as many anywhere take no longer: they lose less, being free to lie there."""
@@ -282,9 +278,10 @@ def judge_elsewhere(there: Elsewhere, item: tuple[str, Sequence[Candidate]]) -> 
         return str(error)
 
 
-def _is_ours(one: Candidate) -> bool:
-    """Whether an operator of ours stands there."""
-    return one.after is not None and any(node.domain not in STANDARD_DOMAINS for node in one.after.nodes)
+def _at_the_costs(one: Candidate, run: Candidate) -> Candidate:
+    """`one` with what it takes as `run`, conversions around operators of ours among it."""
+    nchw = run.after is not None and not run.after.is_standard
+    return replace(one, timing=run.timing, size_bytes=run.size_bytes, macs=run.macs, nchw=nchw)
 
 
 def bare(one: Candidate) -> Candidate:
