@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for given, folder in ((options.json, options.json and options.json.parent), (options.plots, options.plots)):
         if folder and not folder.is_dir():  # before minutes of measuring, not after
             return _fail(f"{given}: No such file or directory")
-    if options.plots and not all(map(find_spec, ("matplotlib", "adjustText"))):
-        return _fail("--plots needs matplotlib and adjustText: pip install 'onnxcomp[plots]'")
+    if options.plots and not find_spec("adjustText"):
+        return _fail("--plots needs adjustText: pip install 'onnxcomp[plots]'")
     console = _console()
     figures = []
     try:

@@ -46,6 +46,11 @@ class Layer:
         """Numbers in the decoded weight, zeros included."""
         return prod(self.shape)
 
+    @property
+    def zeros(self) -> float:
+        """Their share."""
+        return 1 - self.nonzero / self.elements if self.elements else 0.0
+
 
 @dataclass(frozen=True)
 class Totals:

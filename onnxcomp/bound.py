@@ -1,6 +1,6 @@
 """How much of what was asked for the accuracy bound allows: as few approximations are left out as will do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from onnxcomp.context import Context
@@ -12,13 +12,40 @@ Attempt = Callable[[Chooser], Run]
 """A run of all passes with that chooser."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What a run was judged to be."""
+
+    exact: bool  # no weight changed
+    strain: float  # how much of what the bound on accuracy allows is used up: above one it is missed
+    reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
+    change: float  # of the network's outputs
+    seconds: float = 0.0  # that it took to fit and to judge
+
+    @property
+    def holds(self) -> bool:
+        """The bound."""
+        return self.strain <= 1
+
+    @property
+    def enough(self) -> bool:
+        """The targets are met, within the bound."""
+        return self.holds and self.reached >= 1
+
+    @property
+    def figure(self) -> float:
+        """How far this goes: from one on it is enough, or too far."""
+        return max(self.strain, self.reached)
+
+
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """A run within the bound, what was left out for it, and how far passes with a budget went."""
+    """A run within the bound, what was left out for it, how far passes with a budget went, and how far they tried."""
 
     run: Run
     notes: tuple[str, ...] = ()
     dial: Dial = field(default_factory=Dial)
+    trials: Mapping[Dial, Trial] = field(default_factory=dict)
 
 
 def within_bound(

@@ -32,11 +32,30 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was measured against the budget, and a sentence for every figure that misses it."""
+class Held:
+    """One thing that was asked for, by the option that asks for it and in its unit, and what was measured."""
 
-    missed: tuple[str, ...]
-    drop: float | None  # points of the metric lost, where one was asked for
+    option: str
+    asked: float
+    measured: float
+    missed: str | None = None  # the sentence that says by how much
+
+    @property
+    def met(self) -> bool:
+        """Whether the result is within it."""
+        return self.missed is None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything that was asked for, and what was measured of it."""
+
+    held: tuple[Held, ...]
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """A sentence for every figure that misses what was asked for."""
+        return tuple(one.missed for one in self.held if one.missed)
 
     @property
     def exit(self) -> int:
@@ -59,46 +78,55 @@ def judge(
         raise NothingGained(
             f"{source}: nothing worth doing was found, and --require-gain was given; nothing was written"
         )
-    found = accuracy(source, result, verified, data, settings)
-    missed = [*found.missed]
-    if settings.target_speedup is not None and speedup < settings.target_speedup:
-        missed.append(f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}")
+    held = [*accuracy(source, result, verified, data, settings).held]
+    if settings.target_speedup is not None:
+        short = f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}"
+        held.append(
+            _held("--target-speedup", settings.target_speedup, speedup, speedup >= settings.target_speedup, short)
+        )
     wanted = settings.target_bytes(before)
-    if wanted is not None and after > wanted:
-        missed.append(f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)")
-    return Verdict(tuple(missed), found.drop)
+    if wanted is not None:
+        long = f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)"
+        held.append(_held("--target-size", wanted, after, after <= wanted, long))
+    return Verdict(tuple(held))
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A sentence for each bound on accuracy that is missed, how much of what they allow is used up, points lost."""
+    """The bounds on accuracy, and how much of what they allow is used up."""
 
-    missed: tuple[str, ...]
+    held: tuple[Held, ...]
     strain: float  # of the bound that is nearest: one where it is all used up, more where it is missed
-    drop: float | None
 
 
 def accuracy(source: Path, result: Path, verified: Sequence[Comparison], data: Data, settings: Settings) -> Accuracy:
     """Hold `result`, compared with `source`, against the bounds on accuracy."""
     outputs = [output for comparison in verified for output in comparison.outputs]
-    used = [_used(output.rel_l2, settings.tolerance) for output in outputs if output.rel_l2 is not None]
-    missed = []
-    agreement = min((o.argmax_agreement for o in outputs if o.argmax_agreement is not None), default=1)
+    errors = [output.rel_l2 for output in outputs if output.rel_l2 is not None]
+    used = [_used(error, settings.tolerance) for error in errors]
+    held = []
+    if settings.max_error is not None:
+        held.append(Held("--max-error", settings.max_error, max(errors, default=0.0)))  # held by the comparison
     if settings.min_agreement is not None:
-        used.append(_used(1 - agreement, 1 - settings.min_agreement / 100))
-        if 100 * agreement < settings.min_agreement:
-            missed.append(f"agreement {100 * agreement:.2f} % is below --min-agreement {settings.min_agreement:g}")
-    drop = None
+        share = min((o.argmax_agreement for o in outputs if o.argmax_agreement is not None), default=1)
+        agreement, asked = 100 * share, settings.min_agreement
+        used.append(_used(1 - share, 1 - asked / 100))
+        short = f"agreement {agreement:.2f} % is below --min-agreement {asked:g}"
+        held.append(_held("--min-agreement", asked, agreement, agreement >= asked, short))
     if settings.max_drop is not None:
         metric = _metric(settings, data)
         was = _score(source, data, metric, settings.threads)
         drop = was - (was if result == source else _score(result, data, metric, settings.threads))
         used.append(_used(drop, settings.max_drop))
-        if drop > settings.max_drop:
-            missed.append(f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}")
+        short = f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}"
+        held.append(_held("--max-drop", settings.max_drop, drop, drop <= settings.max_drop, short))
     whole = max((math.inf if math.isnan(one) else one for one in used), default=0.0)
-    holds = not missed and all(comparison.passed for comparison in verified)
-    return Accuracy(tuple(missed), min(whole, 1.0) if holds else max(whole, _MISSED), drop)
+    holds = all(one.met for one in held) and all(comparison.passed for comparison in verified)
+    return Accuracy(tuple(held), min(whole, 1.0) if holds else max(whole, _MISSED))
+
+
+def _held(option: str, asked: float, measured: float, met: bool, otherwise: str) -> Held:
+    return Held(option, asked, measured, None if met else otherwise)
 
 
 def _used(loss: float, allowed: float) -> float:

@@ -125,6 +125,9 @@ def _write_json(path: Path | None, value: Any) -> None:
         raise UsageError(f"--json {path}: cannot be written: {error.strerror}") from error
 
 
+_REPORT = click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Also write it for people to read.")
+
+
 @main.command()
 @click.argument("paths", metavar="IN.onnx OUT.onnx | IN... FOLDER", nargs=-1, required=True, type=_FILE)
 @click.option(
@@ -155,7 +158,7 @@ def _write_json(path: Path | None, value: Any) -> None:
 @click.option("--cluster", metavar="tcp://HOST:PORT", help="A Dask cluster that weighs candidates instead.")
 @click.option("--cache/--no-cache", default=True, help="Use, and keep, what was found out earlier. [default: --cache]")
 @click.option("--require-gain", is_flag=True, help="Exit with 5 where nothing was worth doing.")
-@click.option("--report", type=_FILE, metavar="FILE.html|.md", help="Write a report for people.")
+@_REPORT
 @_data_options
 def optimize(paths: tuple[Path, ...], json_path: Path | None, quiet: bool, report: Path | None, **options: Any) -> int:
     """Compress IN.onnx, prove it equal, write OUT.onnx and report.
@@ -217,6 +220,7 @@ def _require_budget(job: Job, found: Report) -> None:
 
 @main.command()
 @click.argument("source", metavar="IN.onnx", type=_FILE)
+@_REPORT
 @_data_options
 def inspect(source: Path, json_path: Path | None, quiet: bool, **options: Any) -> None:
     """List the layers: shape, multiply-adds, parameters, zeros, structure, what could apply."""
@@ -233,6 +237,7 @@ def inspect(source: Path, json_path: Path | None, quiet: bool, **options: Any) -
 @click.option("--rtol", type=_Finite(0), metavar="R", help="Hold every element to ATOL + R * |a| instead.")
 @click.option("--atol", type=_Finite(0), metavar="A")
 @click.option("--batch", type=click.IntRange(1))
+@_REPORT
 @_data_options
 def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any) -> int:
     """Are A and B equal? Errors per output."""
@@ -249,6 +254,7 @@ def verify(a: Path, b: Path, json_path: Path | None, quiet: bool, **options: Any
 @click.option("--seconds", type=_Finite(0, min_open=True), default=5.0, show_default=True, help="Spent measuring.")
 @click.option("--int8", is_flag=True, help="Set A, quantised by ONNX Runtime, beside them.")
 @click.option("--layers", is_flag=True, help="Also time every layer, by ONNX Runtime's profiler.")
+@_REPORT
 @_data_options
 def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **options: Any) -> None:
     """Time models against each other, interleaved."""
@@ -257,6 +263,14 @@ def bench(models: tuple[Path, ...], json_path: Path | None, quiet: bool, **optio
     _write_json(json_path, result.to_json())
     if not quiet:
         tables.print_bench(result)
+
+
+@main.command()
+@click.argument("source", metavar="REPORT.json", type=_FILE)
+@click.option("-o", "--output", "target", type=_FILE, required=True, metavar="FILE.html|.md", help="What to write.")
+def report(source: Path, target: Path) -> None:
+    """Turn what optimize --json wrote into a page or Markdown."""
+    commands.report(source, target)
 
 
 @main.command()

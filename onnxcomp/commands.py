@@ -22,8 +22,9 @@ from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass, Progress
 from onnxcomp.pipeline import Result, open_for
 from onnxcomp.quantized import CALIBRATION_SAMPLES
-from onnxcomp.report.document import check_path, write_document
+from onnxcomp.report.document import check_path, write_bench, write_comparison, write_inspection, write_report
 from onnxcomp.report.plots import check_plot, plot_host
+from onnxcomp.report.schema import Report
 from onnxcomp.runtime.session import library_path, session
 from onnxcomp.settings import DEFAULT_MAX_ERROR, Settings
 
@@ -35,16 +36,26 @@ def optimize(source: Path, target: Path | None, *, report: Path | None, progress
     check_path(report)
     result = pipeline.optimize(source, target, progress=progress, **options)
     if report is not None:
-        write_document(result.report, report)
+        write_report(result.report, report)
     return result
 
 
-def inspect(source: Path, **options: Any) -> Inspection:
+def report(source: Path, target: Path) -> None:
+    """Write the report that `optimize --json` wrote to `source` as a document."""
+    check_path(target)
+    write_report(Report.read(source), target)
+
+
+def inspect(source: Path, *, report: Path | None = None, **options: Any) -> Inspection:
     """The layers of `source` and what could apply to them."""
+    check_path(report)
     settings = Settings.of(**options)
     model = Model.load(source)
     data = open_for(model, source, settings)
-    return inspect_model(model, Context.on_data(model, data, settings.threads, settings.seed), source)
+    found = inspect_model(model, Context.on_data(model, data, settings.threads, settings.seed), source)
+    if report is not None:
+        write_inspection(found, report)
+    return found
 
 
 def verify(
@@ -55,14 +66,19 @@ def verify(
     rtol: float | None,
     atol: float | None,
     batch: int | None,
+    report: Path | None = None,
     **options: Any,
 ) -> verification.Comparison:
     """Compare `b` with `a` on the data, or on seeded inputs. The library is used where a model needs it."""
+    check_path(report)
     for path in (a, b):
         Model.load(path)  # our messages for a bad file, not the runtime's
     data, threads = _data(a, options, batch or 1), options["threads"]
     limit = DEFAULT_MAX_ERROR if max_error is None else max_error
-    return verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, max_error=limit)
+    found = verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, max_error=limit)
+    if report is not None:
+        write_comparison(found, a, b, report)
+    return found
 
 
 def bench(
@@ -73,16 +89,21 @@ def bench(
     int8: bool,
     layers: bool,
     progress: Progress,
+    report: Path | None = None,
     **options: Any,
 ) -> BenchResult:
     """Time `models` against the first; `int8` and `layers` as `bench.bench` has them."""
+    check_path(report)
     for path in models:
         Model.load(path)
     tell, threads = partial(_tell, progress), options["threads"]
     data = _data(models[0], options, batch, max(batch, CALIBRATION_SAMPLES) if int8 else None)
-    return run_bench(
+    found = run_bench(
         models, data, batch=batch, threads=threads, seconds=seconds, int8=int8, layers=layers, progress=tell
     )
+    if report is not None:
+        write_bench(found, report)
+    return found
 
 
 def passes() -> dict[str, Any]:

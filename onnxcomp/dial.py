@@ -9,12 +9,11 @@ where that does not help the interval is halved.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import count
 from math import inf, log
 from time import perf_counter
 from typing import Literal, Protocol
 
-from onnxcomp.bound import SEARCH, Attempt, Bounded, approximations, within_bound
+from onnxcomp.bound import SEARCH, Attempt, Bounded, Trial, approximations, within_bound
 from onnxcomp.context import Context
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Dial, Pass, Picks, Progress, Proposal
@@ -38,36 +37,10 @@ class Dialled(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a run was judged to be."""
-
-    exact: bool  # no weight changed
-    strain: float  # how much of what the bound on accuracy allows is used up: above one it is missed
-    reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
-    change: float  # of the network's outputs
-    seconds: float = 0.0  # that it took to fit and to judge
-
-    @property
-    def holds(self) -> bool:
-        """The bound."""
-        return self.strain <= 1
-
-    @property
-    def enough(self) -> bool:
-        """The targets are met, within the bound."""
-        return self.holds and self.reached >= 1
-
-    @property
-    def figure(self) -> float:
-        """How far this goes: from one on it is enough, or too far."""
-        return max(self.strain, self.reached)
-
-
-@dataclass(frozen=True)
 class Judge:
     """What is asked of a run: what it uses up of the bound, reaches of the targets, and does to outputs.
 
-    `reached` is None where there are no targets: then more is always better. Verdicts are kept on `shelf`, so that a
+    `reached` is None where there are no targets: then more is always better. Trials are kept on `shelf`, so that a
     search that was broken off goes on where it was.
     """
 
@@ -75,24 +48,24 @@ class Judge:
     change: Callable[[Model], float]
     reached: Callable[[Run], float] | None
     bound: str  # what people call the bound
-    shelf: Shelf[Verdict]
+    shelf: Shelf[Trial]
 
-    def of(self, run: Run) -> Verdict:
-        """The verdict on `run`."""
+    def of(self, run: Run) -> Trial:
+        """What `run` is judged to be."""
         exact = not approximations(run)
         strain = 0.0 if exact else self.strain(run)
         if strain > 1:
-            return Verdict(exact, strain, 0.0, inf)
+            return Trial(exact, strain, 0.0, inf)
         reached = 0.0 if self.reached is None else self.reached(run)
-        return Verdict(exact, strain, reached, 0.0 if exact else self.change(run.model))
+        return Trial(exact, strain, reached, 0.0 if exact else self.change(run.model))
 
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """A place of the dial and the verdict on its run, which is made again where it is not at hand."""
+    """A place of the dial and what its run was judged to be, which is made again where it is not at hand."""
 
     dial: Dial
-    verdict: Verdict
+    trial: Trial
     run: Callable[[], Run]
 
 
@@ -108,28 +81,29 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     there is one. `whole`: begin with the whole way.
     """
 
-    tries = count()
+    trials: dict[Dial, Trial] = {}
 
     def tried(share: float, loss: Loss) -> _Tried:
-        progress(SEARCH, min(next(tries), _TRIES - 1), _TRIES)
+        progress(SEARCH, min(len(trials), _TRIES - 1), _TRIES)
         dial, name = Dial(share, loss), f"{share} {loss}"
         again = cache(lambda: attempt(partial(choose, dial=dial)))
-        verdict = judge.shelf.get(name)
-        if verdict is None:
+        trial = judge.shelf.get(name)
+        if trial is None:
             start = perf_counter()
-            verdict = replace(judge.of(again()), seconds=perf_counter() - start)
-            judge.shelf.put(name, verdict)
-        return _Tried(dial, verdict, again)
+            trial = replace(judge.of(again()), seconds=perf_counter() - start)
+            judge.shelf.put(name, trial)
+        trials[dial] = trial
+        return _Tried(dial, trial, again)
 
     best, notes = _searched(tried, judge, whole=whole)
     if best is None:
         nothing = Dial(0.0)
         rest = within_bound(attempt, partial(choose, dial=nothing), judge.strain, judge.bound, progress)
-        return replace(rest, dial=nothing)
-    if best.dial.share < 1 and not best.verdict.enough and not notes:
+        return replace(rest, dial=nothing, trials=trials)
+    if best.dial.share < 1 and not best.trial.enough and not notes:
         share = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for"
         notes = (f"{share}: not within {judge.bound} beyond",)
-    return Bounded(best.run(), notes, best.dial)
+    return Bounded(best.run(), notes, best.dial, trials)
 
 
 def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None, tuple[str, ...]]:
@@ -148,13 +122,13 @@ def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None,
 def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
     """Runs that hold, each better than those before it."""
     least = tried(0.0, "network")  # what is found out of the layers is found out here
-    if judge.reached and least.verdict.enough:
+    if judge.reached and least.trial.enough:
         yield least
         return
     best = None
-    for best in _approached(tried, 1.0 if whole or judge.reached else 0.5, least.verdict.reached):
+    for best in _approached(tried, 1.0 if whole or judge.reached else 0.5, least.trial.reached):
         yield best
-    if best and not best.verdict.exact:  # else there was nothing to choose from, by whichever loss
+    if best and not best.trial.exact:  # else there was nothing to choose from, by whichever loss
         yield from _climbed(tried, best)
 
 
@@ -165,18 +139,18 @@ def _approached(tried: _Try, start: float, least: float) -> Iterator[_Tried]:
     passes one, which is `least` where nothing is done, and first looked for at the share `start`.
     """
     found = tried(start, "network")
-    steps = STEPS * FINER if found.verdict.seconds < _QUICK_S else STEPS
+    steps = STEPS * FINER if found.trial.seconds < _QUICK_S else STEPS
     low, high, met = (0, least), (steps + 1, inf), False
     widths, place = [high[0]], round(start * steps)
     while True:
-        verdict = found.verdict
-        if verdict.enough or (verdict.holds and not met):
+        trial = found.trial
+        if trial.enough or (trial.holds and not met):
             yield found
-        met = met or verdict.enough
-        if verdict.holds and not verdict.enough:
-            low = place, verdict.figure
+        met = met or trial.enough
+        if trial.holds and not trial.enough:
+            low = place, trial.figure
         else:
-            high = place, verdict.figure
+            high = place, trial.figure
         widths.append(high[0] - low[0])
         if widths[-1] <= 1:
             return
@@ -204,10 +178,10 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
     start = share = best.dial.share
     while share <= 1:
         found = tried(share, "layer")
-        worse = found.verdict.change >= best.verdict.change or found.verdict.enough < best.verdict.enough
-        if not found.verdict.holds or (share == start and worse):
+        worse = found.trial.change >= best.trial.change or found.trial.enough < best.trial.enough
+        if not found.trial.holds or (share == start and worse):
             return
         yield found
-        if found.verdict.enough:
+        if found.trial.enough:
             return
         share += 1 / STEPS

@@ -35,8 +35,7 @@ class Inspection:
         return found
 
     def _layer(self, layer: Layer) -> dict[str, Any]:
-        zeros = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
-        return {**asdict(layer), "zeros": zeros, "methods": list(self.methods.get(layer.key, ()))}
+        return {**asdict(layer), "zeros": layer.zeros, "methods": list(self.methods.get(layer.key, ()))}
 
 
 def inspect_model(model: Model, context: Context, path: Path) -> Inspection:

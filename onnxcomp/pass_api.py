@@ -147,6 +147,23 @@ class Dial:
     loss: Literal["network", "layer"] = "network"  # the change of the network's output, or of the layer's
 
 
+@dataclass(frozen=True)
+class FrontPoint:
+    """What the choice at a place of the dial is expected to cost and to lose."""
+
+    share: float  # of the dial's way
+    cost: float  # of the dense layers', as a share
+    loss: float  # of second order, by the dial's loss; of the network's output unless it says otherwise
+
+
+@dataclass(frozen=True)
+class Front:
+    """What there was to choose from: the least that is lost at every cost, before anything was fitted or measured."""
+
+    unit: str  # of the cost, as people call it
+    points: tuple[FrontPoint, ...]
+
+
 class BudgetPass(Pass):
     """A pass that proposes many candidates a site and chooses among those of all sites under one budget."""
 
@@ -158,3 +175,7 @@ class BudgetPass(Pass):
     @abstractmethod
     def allocate(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> Picks:
         """What loses least of all that saves enough. Deterministic."""
+
+    def front(self, context: Context, proposals: Sequence[Proposal]) -> Front | None:
+        """What `allocate` would choose all along the dial, for reports alone. By default nothing is told."""
+        return None

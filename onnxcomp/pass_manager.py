@@ -18,7 +18,7 @@ from onnxcomp.errors import ModelError, OnnxcompError, PassError, UsageError
 from onnxcomp.fits import Fits
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
-from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Pass, Progress, Proposal, Site
+from onnxcomp.pass_api import BudgetPass, Candidate, Chooser, Declined, Front, Pass, Progress, Proposal, Site
 from onnxcomp.pipeline_text import build, parse_pipeline
 from onnxcomp.planner import fastest
 from onnxcomp.selection import Selection
@@ -54,6 +54,7 @@ class PassResult:
     declined: tuple[Declined, ...]
     removed: tuple[str, ...]  # what the rewrites orphaned
     timings: Mapping[str, Timing]  # by site: of the fastest candidate there, taken or not; those that were timed
+    front: Front | None = None  # what a pass with a budget chose from
 
     @property
     def changed(self) -> int:
@@ -171,6 +172,7 @@ def _run(
         declined=(*declined, *refused, *unproven),
         removed=tuple(removed),
         timings=timings,
+        front=one.front(context, proposals) if isinstance(one, BudgetPass) else None,
     )
     return (model if applied else before), result
 

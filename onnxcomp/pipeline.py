@@ -9,14 +9,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from onnxcomp.bound import Attempt, Bounded, approximations, within_bound
+from onnxcomp.bound import Attempt, Bounded, Trial, approximations, within_bound
 from onnxcomp.budget import MARGIN, Speed, accuracy, judge
 from onnxcomp.calibration import Data, open_data, random_data
 from onnxcomp.context import Context
 from onnxcomp.cost.measure import bound
 from onnxcomp.cost.size import file_bytes
 from onnxcomp.cost.turns import take_turns
-from onnxcomp.dial import Judge, Verdict, farthest
+from onnxcomp.dial import Judge, farthest
 from onnxcomp.errors import ModelError, OnnxcompError, VerificationFailed
 from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
@@ -85,11 +85,15 @@ class Result:
 class Draft:
     """A candidate for the output: what the passes did, the file it would be, whether it is equal, how fast it is."""
 
-    run: Run
+    bounded: Bounded
     path: Path
     verified: tuple[Comparison, ...]  # with the library, then without; empty where nothing was rewritten
     speed: Speed | None  # None where nothing was rewritten
-    notes: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """What the passes did."""
+        return self.bounded.run
 
     @property
     def failure(self) -> str | None:
@@ -158,9 +162,10 @@ def optimize(
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
                 best = _untouched(model, source, f"rewritten it would run at {best.speed.speedup:.2f}x its speed here")
         verdict = judge(source, best.path, best.verified, best.speed, data, settings)
+    chosen = _plan(source, best.run, manager, settings, data)
     report = build_report(
         model,
-        best.run,
+        best.bounded,
         best.verified,
         best.speed,
         context,
@@ -169,13 +174,14 @@ def optimize(
         data,
         settings,
         verdict,
-        (*left_out, *best.notes),
+        chosen,
+        left_out,
     )
     if target is not None:
         tell("save", 0, 1)
         best.run.model.save(target)
     if settings.plan:
-        _plan(source, best.run, manager, settings, data).write(settings.plan)
+        chosen.write(settings.plan)
     return Result(best.run.model, report)
 
 
@@ -248,7 +254,7 @@ def _judge(original: Original, place: Path, context: Context, manager: PassManag
         change=partial(_change, context),
         reached=partial(_reached, original, place) if settings.targeted else None,
         bound=settings.bound,
-        shelf=on.shelf(Verdict, f"{manager.text} {search}"),
+        shelf=on.shelf(Trial, f"{manager.text} {search}"),
     )
 
 
@@ -281,26 +287,25 @@ def _strain(original: Original, place: Path, run: Run) -> float:
 def _drafts(model: Model, original: Original, bounded: Sequence[Bounded], folder: Path, tell: Progress) -> list[Draft]:
     """Every run as a file, proved and measured against the input in one interleaved bench."""
     source = original.source
-    runs, notes = [one.run for one in bounded], [one.notes for one in bounded]
-    if not any(run.changed for run in runs):
-        return [Draft(runs[0], source, (), None, notes[0])]
+    if not any(one.run.changed for one in bounded):
+        return [Draft(bounded[0], source, (), None)]
     reason = _why_not_run(source, original.settings)
     if reason:
         return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
     paths = []
-    for number, run in enumerate(runs):
-        tell("verify", number, len(runs))
+    for number, one in enumerate(bounded):
+        tell("verify", number, len(bounded))
         paths.append(folder / str(number) / source.name)
         paths[-1].parent.mkdir()
-        run.model.save(paths[-1])
+        one.run.model.save(paths[-1])
     verified = [tuple(original.compared(path, library=library) for library in (True, False)) for path in paths]
     tell("measure", 0, 1)
-    return [Draft(*parts) for parts in zip(runs, paths, verified, original.speeds(paths), notes, strict=True)]
+    return [Draft(*parts) for parts in zip(bounded, paths, verified, original.speeds(paths), strict=True)]
 
 
 def _untouched(model: Model, source: Path, reason: str) -> Draft:
     """The input as the answer, with a note that says why."""
-    return Draft(Run(model, ()), source, (), None, (f"left as it is: {reason}",))
+    return Draft(Bounded(Run(model, ()), (f"left as it is: {reason}",)), source, (), None)
 
 
 def _why_unsound(model: Model) -> str | None:

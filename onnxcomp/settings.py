@@ -1,5 +1,6 @@
 """What a run of `optimize` was asked for."""
 
+import shlex
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -14,6 +15,7 @@ _FAST_LAST = "sparse-conv,sparse-gemm,unified-weight,codebook,sparse-weight"
 AUTO = f"{_EXACT_FIRST},{_FAST_LAST}"
 AUTO_IN_BUDGET = f"{_EXACT_FIRST},compress,shrink{{align=16}},{_FAST_LAST}"
 DEFAULT_MAX_ERROR = 1e-3
+_BESIDE = {"cache", "jobs", "cluster", "plan"}  # where and how it is found out, not what
 
 
 class Settings(BaseModel):
@@ -111,6 +113,26 @@ class Settings(BaseModel):
         given = {"--max-error": self.max_error, "--min-agreement": self.min_agreement, "--max-drop": self.max_drop}
         words = [f"{option} {value:g}" for option, value in given.items() if value is not None]
         return ", ".join(words) or f"--max-error {DEFAULT_MAX_ERROR:g}"
+
+    def command(self, source: Path, target: Path | None) -> str | None:
+        """What does the same on the command line; None where what was given in Python has no text.
+
+        Options at their defaults are left out, and so is what changes nothing in the result.
+        """
+        if not (isinstance(self.data, str | Path | None) and isinstance(self.metric, str | None)):
+            return None
+        words = ["onnxcomp", "optimize", str(source), *([] if target is None else [str(target)])]
+        for name, value in self.model_dump(exclude_defaults=True, exclude=_BESIDE).items():
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            elif name in ("include", "exclude"):
+                words += [word for one in value for word in (option, one)]
+            elif name in ("mean", "std"):
+                words.append(f"{option}={','.join(map(str, value))}")  # =: it may begin with a minus
+            else:
+                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+        return shlex.join(words)
 
     def target_bytes(self, input_bytes: int) -> int | None:
         """`--target-size` in bytes."""

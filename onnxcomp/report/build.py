@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from onnxcomp.analysis import Layer, layers_of, totals_of
-from onnxcomp.bound import approximations
-from onnxcomp.budget import Speed, Verdict
+from onnxcomp.bound import Bounded, approximations
+from onnxcomp.budget import Held, Speed, Verdict
 from onnxcomp.calibration import Data
 from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import WEIGHTED
@@ -17,14 +18,21 @@ from onnxcomp.cost.host import host
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate
 from onnxcomp.pass_manager import Applied, PassResult, Run
+from onnxcomp.plan import Plan
 from onnxcomp.report.schema import (
+    BudgetSection,
+    DataDict,
     DeclinedSection,
     FileSection,
+    FrontSection,
     HostSection,
     LatencySection,
     LayerSection,
     PassSection,
     Report,
+    SearchSection,
+    TrialSection,
+    VerifyDict,
 )
 from onnxcomp.settings import AUTO, Settings
 from onnxcomp.verify import Comparison
@@ -33,7 +41,7 @@ from onnxcomp.version import VERSION
 
 def build_report(
     model: Model,
-    run: Run,
+    bounded: Bounded,
     verified: Sequence[Comparison],
     speed: Speed | None,
     context: Context,
@@ -42,9 +50,11 @@ def build_report(
     data: Data,
     settings: Settings,
     verdict: Verdict,
+    plan: Plan,
     notes: Sequence[str] = (),
 ) -> Report:
-    """The report on turning `model` into `run.model`."""
+    """The report on turning `model` into that of `bounded`."""
+    run = bounded.run
     before = layers_of(model, context.shapes)
     after = layers_of(run.model, context.on(run.model).shapes)
     machine = host(settings.threads)
@@ -54,7 +64,7 @@ def build_report(
         input=_file(source, model, before),
         output=_file(target, run.model, after),
         host=HostSection(**machine.to_json()),
-        data=data.describe() if settings.data is not None else None,
+        data=cast(DataDict, data.describe()) if settings.data is not None else None,
         layers=_layers(before, after, run.passes),
         passes=tuple(_pass(one) for one in run.passes),
         verify=_verify(verified, run.passes),
@@ -65,9 +75,39 @@ def build_report(
             batch=context.batch,
             threads=machine.threads,
         ),
+        budget=tuple(_held(one) for one in verdict.held),
+        search=_search(bounded, settings),
+        command=settings.command(source, target),
+        plan=plan.model_dump(mode="json"),
         missed=verdict.missed,
-        notes=(*notes, *_notes(model, run, context, settings), *data.notes),
+        notes=(*notes, *bounded.notes, *_notes(model, run, context, settings), *data.notes),
     )
+
+
+def _held(one: Held) -> BudgetSection:
+    measured = one.measured if isfinite(one.measured) else None
+    return BudgetSection(option=one.option, asked=one.asked, measured=measured, met=one.met)
+
+
+def _search(bounded: Bounded, settings: Settings) -> SearchSection | None:
+    """What a pass with a budget chose from and how far it tried to go; None where there is no such pass."""
+    front = next((one.front for one in bounded.run.passes if one.front), None)
+    if front is None:
+        return None
+    tried = [
+        TrialSection(
+            share=dial.share,
+            loss=dial.loss,
+            used=trial.strain if isfinite(trial.strain) else None,
+            reached=trial.reached,
+            holds=trial.holds,
+            seconds=trial.seconds,
+            chosen=dial == bounded.dial,
+        )
+        for dial, trial in bounded.trials.items()
+    ]
+    points = tuple(FrontSection(share=p.share, cost=p.cost, loss=p.loss) for p in front.points)
+    return SearchSection(bound=settings.bound, unit=front.unit, front=points, trials=tuple(tried))
 
 
 def _file(path: Path | None, model: Model, layers: Sequence[Layer]) -> FileSection:
@@ -137,6 +177,8 @@ def _layer(
         reason=None if main and timing else "; ".join(why) or None,
         reasons=tuple(why),
         error=max((c.error for c in done), default=0.0),
+        output_error=max((c.output_error for c in done if c.output_error is not None), default=None),
+        network_change=max((c.network_change for c in done if c.network_change is not None), default=None),
         parameters=(before.parameters, after.parameters),
         bytes=(before.size_bytes, after.size_bytes),
         macs=(before.macs, after.macs),
@@ -179,12 +221,12 @@ def _pass(one: PassResult) -> PassSection:
     )
 
 
-def _verify(verified: Sequence[Comparison], passes: Sequence[PassResult]) -> dict[str, Any]:
+def _verify(verified: Sequence[Comparison], passes: Sequence[PassResult]) -> VerifyDict:
     """The worse of the comparisons with the library and without; nothing rewritten is equal by construction."""
     errors = [a.rewrite_error for one in passes for a in one.applied if a.rewrite_error is not None]
     worst = max(verified, key=_error, default=None)
     values = worst.to_json() if worst else {"passed": True, "reason": None, "inputs": 0, "outputs": []}
-    return {**values, "rewrite_max_rel_error": max(errors, default=0.0)}
+    return cast(VerifyDict, {**values, "rewrite_max_rel_error": max(errors, default=0.0)})
 
 
 def _error(comparison: Comparison) -> float:

@@ -1,12 +1,24 @@
-"""The report as a document: Markdown for a pull request, HTML for a browser, from one set of figures."""
+"""Results as documents: Markdown for a pull request, HTML that stands on its own for a browser; names are text in both.
 
+What `optimize`, `bench`, `verify` and `inspect` found has a template each in either form (templates/).
+"""
+
+import base64
+import hashlib
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
+from onnxcomp.bench import BenchResult
 from onnxcomp.errors import UsageError
+from onnxcomp.inspection import Inspection
+from onnxcomp.report.page import bench_page, inspect_page, report_page, verify_page
 from onnxcomp.report.schema import Report
-from onnxcomp.report.text import pair, plain, size, summary
+from onnxcomp.report.text import cell, count, number, plain, ratio, share, size, thousands
+from onnxcomp.verify import Comparison
 
 _SUFFIXES = (".html", ".md")
 
@@ -21,8 +33,27 @@ def check_path(path: Path | None) -> None:
         raise UsageError(f"--report {path}: there is no folder {path.parent}")
 
 
-def write_document(report: Report, path: Path) -> None:
-    """Write `report` to `path`, in the form its suffix says. Names of layers are text, never markup."""
+def write_report(report: Report, path: Path) -> None:
+    """Write what `optimize` did to `path`, in the form its suffix says."""
+    _write("report", report_page(report, drawn=path.suffix == ".html"), path)
+
+
+def write_bench(result: BenchResult, path: Path) -> None:
+    """Write what `bench` measured."""
+    _write("bench", bench_page(result), path)
+
+
+def write_comparison(comparison: Comparison, a: Path, b: Path, path: Path) -> None:
+    """Write what `verify` found of `a` and `b`."""
+    _write("verify", verify_page(comparison, a, b), path)
+
+
+def write_inspection(inspection: Inspection, path: Path) -> None:
+    """Write what `inspect` listed."""
+    _write("inspect", inspect_page(inspection), path)
+
+
+def _write(name: str, page: dict[str, Any], path: Path) -> None:
     check_path(path)
     environment = Environment(
         loader=PackageLoader("onnxcomp.report"),
@@ -31,14 +62,14 @@ def write_document(report: Report, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=size, cell=_cell, pair=pair)
-    text = environment.get_template(f"report{path.suffix}.j2").render(report=report, summary=summary(report))
+    shown = (cell, count, number, plain, ratio, share, size, thousands)
+    environment.filters.update({one.__name__: one for one in shown})
+    script = resources.files("onnxcomp.report").joinpath("templates/sort.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = environment.get_template(f"{name}{path.suffix}.j2").render(
+        **page, script=Markup(script), script_sha256=digest
+    )
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--report {path}: cannot be written: {error.strerror}") from error
-
-
-def _cell(value: object) -> str:
-    """Text in a Markdown table: no character of it is markup."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~&" else c for c in plain(value))

@@ -1,8 +1,14 @@
 """The report as JSON, schema 1. Keys keep their names and meaning; new ones may be added."""
 
+import json
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import TypedDict
+
+from onnxcomp.errors import UsageError
 
 SCHEMA = 1
 
@@ -38,6 +44,8 @@ class HostSection(_Section):
 class LayerSection(_Section):
     """A layer with weights: what was done to it, or why nothing was (`reasons`). Pairs are (before, after).
 
+    `error` is the relative L2 error of the weight, `output_error` of the layer's output on the data, `network_change`
+    what the layer alone does to the network's outputs (docs/compress.md); the latter are None where nothing was fitted.
     `predicted_ms`: by the cost model, of the fastest candidate whether it was taken or not; None where there is none,
     or no profile of the machine.
     """
@@ -50,6 +58,8 @@ class LayerSection(_Section):
     reason: str | None
     reasons: tuple[str, ...]
     error: float | None
+    output_error: float | None = None
+    network_change: float | None = None
     parameters: tuple[int, int]
     bytes: tuple[int, int]
     macs: tuple[int | None, int | None]
@@ -75,6 +85,42 @@ class PassSection(_Section):
     removed: tuple[str, ...]
 
 
+class OutputDict(TypedDict):
+    """One output, result against input, by its worst; see verify/output.py. None where a measure does not apply."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    name: str
+    max_abs: float | None
+    mean_abs: float | None
+    rel_l2: float | None
+    cosine: float | None
+    argmax_agreement: float | None
+
+
+class VerifyDict(TypedDict):
+    """The comparison of all outputs on `inputs` samples; the largest relative L2 error of a rewrite by itself."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    passed: bool
+    inputs: int
+    rewrite_max_rel_error: float | None
+    outputs: list[OutputDict]
+
+
+class DataDict(TypedDict):
+    """What was given as data: `used` of `count` samples."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    source: str
+    kind: str
+    count: int
+    used: int
+    labels: bool
+
+
 class LatencySection(_Section):
     """The whole network, interleaved; `speedup` is the median of the ratios round by round. None: nothing changed."""
 
@@ -85,8 +131,65 @@ class LatencySection(_Section):
     threads: int
 
 
+class BudgetSection(_Section):
+    """A bound or a target: the option that asks for it, in its unit. `measured` is None where it is not a number."""
+
+    option: str
+    asked: float
+    measured: float | None
+    met: bool
+
+
+class FrontSection(_Section):
+    """The choice for all layers at a place of the dial: its cost as a share of the dense layers', its expected loss."""
+
+    share: float
+    cost: float
+    loss: float
+
+
+class TrialSection(_Section):
+    """A choice that was fitted and measured as a whole network.
+
+    `used` is the share of the bound on accuracy (over one it is missed; None: without end), `reached` that of the
+    targets, `loss` what was counted: the change of the network's outputs, or of the layers'.
+    """
+
+    share: float
+    loss: str
+    used: float | None
+    reached: float
+    holds: bool
+    seconds: float
+    chosen: bool
+
+
+class SearchSection(_Section):
+    """What a pass with a budget chose from, by layers' own costs (in `unit`) and losses, and the choices it tried."""
+
+    bound: str
+    unit: str
+    front: tuple[FrontSection, ...]
+    trials: tuple[TrialSection, ...]
+
+
+def _number(text: str) -> float:
+    """ValueError for what JSON knows but nobody can draw."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if abs(value) >= 1 << 63:
+        raise ValueError(f"a number of {len(text)} digits")
+    return value
+
+
 class Report(_Section):
-    """Everything a run has to say."""
+    """Everything a run has to say. `command` is None where what was given in Python has no text."""
 
     schema_: int = SCHEMA
     version: str
@@ -94,13 +197,32 @@ class Report(_Section):
     input: FileSection
     output: FileSection
     host: HostSection
-    data: dict[str, Any] | None
+    data: DataDict | None
     layers: tuple[LayerSection, ...]
     passes: tuple[PassSection, ...]
-    verify: dict[str, Any]
+    verify: VerifyDict
     latency: LatencySection
+    budget: tuple[BudgetSection, ...] = ()
+    search: SearchSection | None = None
+    command: str | None = None
+    plan: dict[str, Any] | None = None
     missed: tuple[str, ...]  # of the budget
     notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """From what `optimize --json` wrote. UsageError where it is missing or something else."""
+        try:
+            values = json.loads(path.read_bytes(), parse_constant=_number, parse_float=_number, parse_int=_whole)
+            if not isinstance(values, dict) or values.get("schema") != SCHEMA or "layers" not in values:
+                raise UsageError(f"{path}: not a report of optimize, schema {SCHEMA}; write one with optimize --json")
+            return cls.model_validate(values)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            what = error.errors()[0] if isinstance(error, ValidationError) else None
+            where = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else "not JSON"
+            raise UsageError(f"{path}: not a report of optimize: {where}") from error
 
     def to_json(self) -> dict[str, Any]:
         """As plain values under the contract's keys."""

@@ -7,7 +7,15 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -36,20 +44,31 @@ def _console() -> Console:
 def progress(quiet: bool) -> Iterator[Tell]:
     """Progress bars on a terminal, nothing elsewhere; gives the function to report progress to.
 
-    A search that runs all passes several times has a bar above that of the stage within.
+    A search that runs all passes several times has a bar above that of the stage within. The time left is that stage's,
+    by the pace of its latest steps; it is left open until two are done.
     """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda _stage, _done, _total: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left", style="dim"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         search = bar.add_task(SEARCH, total=None, visible=False)
         task = bar.add_task("load", total=None)
 
         def tell(stage: str, done: int, total: int) -> None:
             one = search if stage == SEARCH else task
-            bar.update(one, description=stage, completed=done, total=total or None, visible=True)
+            if bar.tasks[one].description != stage:
+                bar.reset(one, total=total or None, description=stage, visible=True)  # another stage, another pace
+            bar.update(one, completed=done, total=total or None, visible=True)
 
         yield tell
 
@@ -64,7 +83,8 @@ def print_report(report: Report, target: Path | None) -> None:
     _print_reasons(report, console)
     for note in report.notes:
         console.print(_text(f"note: {note}", style="yellow"))
-    console.print(_text(f"{target or 'dry run, nothing written'}: {summary(report)}", style="bold"))
+    style = "bold red" if report.missed else "bold green" if report.latency.before_ms is not None else "bold"
+    console.print(_text(f"{target or 'dry run, nothing written'}: {summary(report)}", style=style))
 
 
 def _layer_table(report: Report) -> Table:
@@ -72,7 +92,7 @@ def _layer_table(report: Report) -> Table:
     for layer in report.layers:
         table.add_row(
             _text(layer.name),
-            _text(layer.method),
+            _text(layer.method, "dim" if layer.method == "dense" else "green"),
             pair(layer.bytes, lambda b: f"{b / 1e3:.1f}"),
             pair(layer.ms, lambda ms: f"{ms:.3f}"),
         )
@@ -93,14 +113,13 @@ def print_inspection(inspection: Inspection) -> None:
     console = _console()
     table = _table("layer", "op", "weight", ">MMAC", ">parameters", ">zeros", "structure")
     for layer in inspection.layers:
-        share = 1 - layer.nonzero / layer.elements if layer.elements else 0.0
         table.add_row(
             _text(layer.name),
             _text(layer.op),
             "x".join(map(str, layer.shape)),
             "-" if layer.macs is None else f"{layer.macs / 1e6:.2f}",
             f"{layer.parameters:,}",
-            f"{share:.1%}",
+            f"{layer.zeros:.1%}",
             _text(layer.structure),
         )
     console.print(table)

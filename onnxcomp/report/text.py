@@ -43,6 +43,19 @@ def pair(values: tuple[Any, Any], show: Callable[[Any], str] = str) -> str:
     return before if before == after else f"{before} -> {after}"
 
 
+def thousands(values: tuple[float | None, float | None], form: str, unit: float) -> str:
+    """A pair in multiples of `unit`."""
+    return pair(values, lambda value: form.format(value / unit))
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters: of what is longer, the beginning and more of the end, which names differ in."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 3
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
 def plain(text: object) -> str:
     """As text without control characters, which a terminal would obey."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
@@ -51,3 +64,23 @@ def plain(text: object) -> str:
 def count(number: int, noun: str) -> str:
     """ "1 thread", "2 threads"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def cell(value: object) -> str:
+    """Text in a Markdown table: no character of it is markup."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~&" else c for c in plain(value))
+
+
+def number(value: float | None, form: str = ".1e") -> str:
+    """A figure, "-" for one not known."""
+    return "-" if value is None else format(value, form)
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """Of one, in per cent."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def ratio(value: float | None) -> str:
+    """How many times."""
+    return "-" if value is None else f"{value:.2f}x"

@@ -21,11 +21,12 @@ Applies where its methods do, and needs data. Passes behind it make zeros fast:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
@@ -36,7 +37,18 @@ from onnxcomp.cost.layout import Layouts, Role
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.layerwise import LayerProblem
 from onnxcomp.numerics.allocation import Joint, allocate, cheapest, total
-from onnxcomp.pass_api import BudgetPass, Candidate, Declined, Dial, Picks, Progress, Proposal, Site
+from onnxcomp.pass_api import (
+    BudgetPass,
+    Candidate,
+    Declined,
+    Dial,
+    Front,
+    FrontPoint,
+    Picks,
+    Progress,
+    Proposal,
+    Site,
+)
 from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
@@ -46,6 +58,7 @@ from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
 _LONG = 0.05  # of the work on all layers
+_STEPS = 16  # of the front that reports show
 _LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
 
 
@@ -126,14 +139,28 @@ class Compress(StandInPass, BudgetPass):
         From what the dense layers cost, down to the least that they can or to what is asked for, every step of the dial
         is the same ratio: as much speed gained.
         """
+        chosen = self._knapsack(context, proposals, dial).filled(dial.share)
+        return [_pick(proposal, index) for proposal, index in zip(proposals, chosen, strict=True)]
+
+    def front(self, context: Context, proposals: Sequence[Proposal]) -> Front | None:
+        """Costs and losses to the network as they were found layer by layer, summed, at sixteen steps of the dial."""
+        if not context.measuring or not proposals:
+            return None
+
+        def found() -> Front:
+            knapsack = self._knapsack(context, proposals, Dial())
+            points = tuple(knapsack.point(step / _STEPS) for step in range(_STEPS + 1))
+            return Front(_WORDS[self._unit(context)], points)
+
+        return context.once(f"front of {self.text()} {context.digest}", found)
+
+    def _knapsack(self, context: Context, proposals: Sequence[Proposal], dial: Dial) -> "_Knapsack":
         unit = self._unit(context)
         costs = [costs_of(proposal, unit) for proposal in proposals]
         losses = [np.array([0.0, *(loss_of(one, dial) for one in proposal.candidates)]) for proposal in proposals]
         joint = _joint(context, proposals) if unit == "ms" and not context.portable else None
         dense, least = total(costs, [0] * len(costs)), total(costs, cheapest(costs, losses, joint), joint)
-        aim = max(least, self._aim(context, dense), _LEAST * dense)
-        chosen = allocate(costs, losses, dense * (aim / dense) ** dial.share if dense else 0.0, joint)
-        return [_pick(proposal, index) for proposal, index in zip(proposals, chosen, strict=True)]
+        return _Knapsack(costs, losses, joint, dense, max(least, self._aim(context, dense), _LEAST * dense))
 
     def _aim(self, context: Context, dense: float) -> float:
         """What the layers that `dense` is the cost of are to come down to; 0: as far as they can."""
@@ -154,6 +181,28 @@ class Compress(StandInPass, BudgetPass):
         """What was found so far of the layers, by their keys: the same for all runs of a search."""
         question = f"{self._methods(context)} {self._unit(context)} {context.digest}"
         return context.once(question, dict[str, _Finding])
+
+
+@dataclass(frozen=True, eq=False)
+class _Knapsack:
+    """A choice for all layers: what the dense ones cost, and what they are to come down to at the end of the dial."""
+
+    costs: Sequence[NDArray[np.float64]]
+    losses: Sequence[NDArray[np.float64]]
+    joint: Joint | None
+    dense: float
+    aim: float
+
+    def filled(self, share: float) -> list[int]:
+        """What each layer gets, 0 being the dense one, `share` of the way."""
+        limit = self.dense * (self.aim / self.dense) ** share if self.dense else 0.0
+        return allocate(self.costs, self.losses, limit, self.joint)
+
+    def point(self, share: float) -> FrontPoint:
+        """What that costs and loses."""
+        chosen = self.filled(share)
+        cost = total(self.costs, chosen, self.joint) / self.dense if self.dense else 1.0
+        return FrontPoint(share, cost, total(self.losses, chosen))
 
 
 _Finding = list[Candidate] | str

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from onnxcomp.bound import Trial
 from onnxcomp.context import Context
-from onnxcomp.dial import FINER, Judge, Verdict, farthest
+from onnxcomp.dial import FINER, Judge, farthest
 from onnxcomp.dial import STEPS as COARSE
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Chooser, Dial, Pass, Picks, Proposal
@@ -68,7 +69,7 @@ class Network:
     @property
     def judge(self) -> Judge:
         reached = None if self.target is None else self.reached
-        return Judge(self.strain, self.change, reached, "--bound 1", Shelf(self.store, "a search", Verdict))
+        return Judge(self.strain, self.change, reached, "--bound 1", Shelf(self.store, "a search", Trial))
 
     def search(self, *, whole: bool = False) -> tuple[Dial, tuple[str, ...]]:
         found = farthest(self.attempt, self.choose, self.judge, lambda *_: None, whole=whole)

@@ -1,7 +1,6 @@
 """`onnxcomp host`: measured once, shown and drawn as often as wanted; what it knows goes into reports."""
 
 import json
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from onnxcomp import commands
 from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.profile_cache import keep_profile
-from onnxcomp.report import plots
 from tests.end_to_end.small import assert_refused, onnxcomp, save_network
 from tests.profiles import made_up_profile
 from tests.report import contract
@@ -51,7 +49,6 @@ def test_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "start"), [("p.png", b"\x89PNG"), ("p.svg", b"<?xml")])
 def test_plot(name: str, start: bytes, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib, of the extra 'plots', is not installed")
     assert onnxcomp(*HOST, "--plot", tmp_path / name).exit_code == 0
     assert (tmp_path / name).read_bytes().startswith(start)
 
@@ -64,14 +61,6 @@ def test_a_plot_that_cannot_be_is_refused_before_measuring(
 ) -> None:
     assert_refused(onnxcomp(*HOST, "--plot", tmp_path / path), 2, words)
     assert measured == []
-
-
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def find_spec(_name: str) -> ModuleSpec | None:
-        return None
-
-    monkeypatch.setattr(plots.importlib.util, "find_spec", find_spec)
-    assert_refused(onnxcomp(*HOST, "--plot", tmp_path / "p.png"), 2, "pip install 'onnxcomp[plots]'")
 
 
 def report_of(folder: Path) -> dict[str, Any]:
