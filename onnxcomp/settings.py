@@ -131,7 +131,7 @@ class Settings(BaseModel):
             elif name in ("mean", "std"):
                 words.append(f"{option}={','.join(map(str, value))}")  # =: it may begin with a minus
             else:
-                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [option, str(value).removesuffix(".0")]
         return shlex.join(words)
 
     def target_bytes(self, input_bytes: int) -> int | None:
