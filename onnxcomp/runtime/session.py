@@ -1,6 +1,5 @@
 """Sessions of ONNX Runtime's CPU provider, with or without the extension library."""
 
-import importlib.resources
 import os
 import re
 from collections.abc import Mapping
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from onnxcomp.errors import ModelError, OnnxcompError
+from onnxcomp.runtime import loader
 
 Feed = Mapping[str, NDArray[Any]]
 """One call's inputs by name."""
 
-LIBRARY = "libonnxcomp.so"
-_REGISTERED = "onnxcomp.registered"  # a mark that lives in the options themselves, so nothing has to be remembered here
 _FATAL = 4  # ORT's errors arrive as exceptions; logged as well they would be said twice
 
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -32,13 +30,12 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 
 def library_path() -> Path:
     """The extension library. Raises OnnxcompError, telling how to build it, where it is missing."""
-    with importlib.resources.as_file(importlib.resources.files("onnxcomp.runtime") / LIBRARY) as path:
-        if not path.is_file():
-            raise OnnxcompError(
-                f"the extension library {LIBRARY} is missing from {path.parent}: reinstall onnxcomp, or build it in a "
-                "checkout with `pip install -e . --no-build-isolation`"
-            )
-        return path
+    try:
+        return loader.library_path()
+    except FileNotFoundError as error:
+        raise OnnxcompError(
+            f"{error}: reinstall onnxcomp, or build it in a checkout with `pip install -e . --no-build-isolation`"
+        ) from error
 
 
 def register(options: ort.SessionOptions) -> ort.SessionOptions:
@@ -46,21 +43,11 @@ def register(options: ort.SessionOptions) -> ort.SessionOptions:
 
     Returns `options`. Raises OnnxcompError where the library is missing or refuses this ONNX Runtime.
     """
-    if not _is_registered(options):
-        path = library_path()
-        try:
-            options.register_custom_ops_library(str(path))
-        except RUNTIME_ERRORS as error:
-            raise OnnxcompError(f"{path}: ONNX Runtime {ort.__version__} cannot use it: {reason(error)}") from error
-        options.add_session_config_entry(_REGISTERED, "1")
-    return options
-
-
-def _is_registered(options: ort.SessionOptions) -> bool:
+    path = library_path()
     try:
-        return bool(options.get_session_config_entry(_REGISTERED) == "1")
-    except RuntimeError:  # how ORT says that there is no such entry
-        return False
+        return loader.register(options)
+    except RUNTIME_ERRORS as error:
+        raise OnnxcompError(f"{path}: ONNX Runtime {ort.__version__} cannot use it: {reason(error)}") from error
 
 
 def session(

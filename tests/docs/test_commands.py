@@ -1,0 +1,46 @@
+"""Every command and every piece of Python in the documentation runs, page by page, as a reader would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PAGES, REPOSITORY, RUN, Block, blocks_of, prepare
+
+RUNNABLE = [page for page in PAGES if any(b.language in RUN and not b.skipped for b in blocks_of(page))]
+SECONDS = 300  # of a page: to find a command that hangs
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all pages: several optimize the same network."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def command_of(block: Block) -> list[str]:
+    """What runs it; the first command that fails ends a shell block."""
+    if block.language == "python":
+        return [sys.executable, "-c", block.text]
+    return ["bash", "-euo", "pipefail", "-c", block.text]
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_a_page_runs(page: Path, tmp_path: Path, cache: Path) -> None:
+    environment = prepare(tmp_path, cache)
+    for block in blocks_of(page):
+        if block.language in RUN and not block.skipped:
+            done = subprocess.run(
+                command_of(block), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS
+            )
+            where = f"{page.name}, line {block.line}"
+            assert done.returncode == 0, f"{where}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+            assert "Traceback" not in done.stderr, f"{where}: {done.stderr}"
+
+
+def test_commands_are_in_blocks_that_run() -> None:
+    """A command between other fences would be run by nobody."""
+    for page in PAGES:
+        for block in blocks_of(page):
+            commands = [line for line in block.text.splitlines() if line.startswith(("onnxcomp ", "pip ", "python "))]
+            assert block.language in RUN or not commands, f"{page.name}, line {block.line}: {commands}"
