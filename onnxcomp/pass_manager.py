@@ -159,6 +159,7 @@ def _run(
     proposals, refused = _proposals(one, sites, context, progress)
     timings = {p.site.key: p.timing for p in proposals if p.timing}
     picks = choose(one, context, proposals)
+    front = one.front(context, proposals) if isinstance(one, BudgetPass) else None  # of the graph as it still is
     proven, unproven = _proven(one, proposals, picks, context, progress)
     applied = [_apply(one, model, *what) for what in proven]
     removed = model.sweep() if applied else []
@@ -172,7 +173,7 @@ def _run(
         declined=(*declined, *refused, *unproven),
         removed=tuple(removed),
         timings=timings,
-        front=one.front(context, proposals) if isinstance(one, BudgetPass) else None,
+        front=front,
     )
     return (model if applied else before), result
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def optimize(
     """
     settings = Settings.of(**options)
     plan = Plan.read(settings.replay) if settings.replay else None
-    if plan and plan.portable:
-        settings = settings.model_copy(update={"portable": True})
+    if plan:
+        settings = plan.asked_of(settings)
     source, target = Path(source), Path(target) if target is not None and not settings.dry_run else None
     tell = progress or (lambda *_: None)
     every = PassManager.parse(plan.passes if plan else settings.pipeline)
@@ -141,7 +142,7 @@ def optimize(
             settings.seed,
             measuring=plan is None,
             portable=settings.portable,
-            goal=plan.goal if plan else settings.goal,
+            goal=settings.goal,
             fitting=settings.data is not None,
             store=Store() if settings.cache else None,
             workers=others,
@@ -350,8 +351,16 @@ def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data
         seed=settings.seed,
         data=data.hash if settings.data is not None else None,
         fitted=settings.data is not None and bool(approximations(run)),
+        bounds=_written(settings),
         choices=choices,
     )
+
+
+def _written(settings: Settings) -> dict[str, Any]:
+    """The bounds on accuracy as a plan holds them; none where one is a function that has no text."""
+    if not isinstance(settings.metric, str | None):
+        return {}
+    return settings.bounds if settings.tolerance == inf else {**settings.bounds, "max_error": settings.tolerance}
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from onnxcomp.context import Context
 from onnxcomp.errors import ModelError, UsageError
 from onnxcomp.pass_api import Candidate, Declined, Pass, Proposal
 from onnxcomp.pass_manager import Applied, Run
+from onnxcomp.settings import Settings
 
 
 class Choice(BaseModel):
@@ -39,6 +40,7 @@ class Plan(BaseModel):
     seed: int
     data: str | None
     fitted: bool = False  # to the data: without the same the bytes are others
+    bounds: Mapping[str, float | str] = {}  # on accuracy, by option: a repetition is held to them too
     choices: tuple[Choice, ...]
 
     @classmethod
@@ -59,6 +61,11 @@ class Plan(BaseModel):
             path.write_text(self.model_dump_json(indent=1) + "\n")
         except OSError as error:
             raise ModelError(f"--plan {path}: cannot be written: {error.strerror}") from error
+
+    def asked_of(self, settings: Settings) -> Settings:
+        """`settings` of a repetition: the plan's way, and its bounds where none are given."""
+        bounds = {} if settings.bounds else self.bounds
+        return settings.model_copy(update={"portable": self.portable or settings.portable, "goal": self.goal, **bounds})
 
     def require_input(self, digest: str, source: Path) -> None:
         """UsageError where the plan was made for another file."""

@@ -90,7 +90,7 @@ class Settings(BaseModel):
         """Pipeline text. With data and a budget layers may change for it."""
         if self.passes != "auto":
             return self.passes
-        return AUTO_IN_BUDGET if self.data is not None and (self._bounded or self.targeted) else AUTO
+        return AUTO_IN_BUDGET if self.data is not None and (self.bounds or self.targeted) else AUTO
 
     @property
     def targeted(self) -> bool:
@@ -98,13 +98,15 @@ class Settings(BaseModel):
         return self.target_speedup is not None or self.target_size is not None
 
     @property
-    def _bounded(self) -> bool:
-        return any(bound is not None for bound in (self.max_error, self.min_agreement, self.max_drop))
+    def bounds(self) -> dict[str, Any]:
+        """What bounds approximations, by option: those that were given."""
+        given = {name: getattr(self, name) for name in ("max_error", "min_agreement", "max_drop", "metric")}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def tolerance(self) -> float:
-        """The relative L2 error an output may have; without end where another budget alone bounds the result."""
-        other = self._bounded or (self.targeted and self.data is not None)
+        """The relative L2 error an output may have; without end where something else decides how far to go."""
+        other = self.bounds or (self.data is not None and (self.targeted or self.replay))
         return self.max_error or (inf if other else DEFAULT_MAX_ERROR)
 
     @property

@@ -8,7 +8,10 @@ what choices cost together: each puts its layer on one of two sides, and what is
     joint(j) = min over y of sum_(a, b) w_ab max(0, y_b - y_a) - the same of j = 0,    y of layer i given by j(i)
 """
 
-from collections.abc import Hashable, Sequence
+import ctypes
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -107,17 +110,38 @@ def _solved(
     if rows is not None:
         constraints.append(rows)
     wanted = charged if joint_in_objective else np.concatenate([loss, np.zeros(width - len(loss))])
-    result = milp(
-        wanted / max(float(np.abs(wanted).max()), np.finfo(float).tiny),
-        integrality=np.concatenate([np.ones(len(cost)), np.zeros(width - len(cost))]),
-        bounds=(0, 1),
-        constraints=constraints,
-        options={"time_limit": MAX_SECONDS, "mip_rel_gap": 0.0},
-    )
+    with _silenced_stdout():
+        result = milp(
+            wanted / max(float(np.abs(wanted).max()), np.finfo(float).tiny),
+            integrality=np.concatenate([np.ones(len(cost)), np.zeros(width - len(cost))]),
+            bounds=(0, 1),
+            constraints=constraints,
+            options={"time_limit": MAX_SECONDS, "mip_rel_gap": 0.0},
+        )
     if result.x is None:
         return None
     ends = np.cumsum([len(one) for one in costs])[:-1]
     return [int(np.argmax(part)) for part in np.split(result.x[: len(cost)], ends)]
+
+
+@contextmanager
+def _silenced_stdout() -> Iterator[None]:
+    """HiGHS, as SciPy brings it, prints a line of its own debugging now and then, past Python and every option."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no stdout to write to
+        yield
+        return
+    flush = ctypes.CDLL(None).fflush  # what C holds back belongs to whoever wrote it
+    try:
+        flush(None)
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+            os.dup2(nowhere.fileno(), 1)
+        yield
+        flush(None)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _parted(joint: Joint, costs: Sequence[Array]) -> tuple[LinearConstraint, Array, int]:
