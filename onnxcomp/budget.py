@@ -38,6 +38,7 @@ class Held:
     option: str
     asked: float
     measured: float
+    used: float | None = None  # the share of what a bound allows; None for targets
     missed: str | None = None  # the sentence that says by how much
 
     @property
@@ -80,14 +81,13 @@ def judge(
         )
     held = [*accuracy(source, result, verified, data, settings).held]
     if settings.target_speedup is not None:
-        short = f"speedup {speedup:.2f}x is below --target-speedup {settings.target_speedup:g}"
-        held.append(
-            _held("--target-speedup", settings.target_speedup, speedup, speedup >= settings.target_speedup, short)
-        )
+        asked = settings.target_speedup
+        short = f"speedup {speedup:.2f}x is below --target-speedup {asked:g}"
+        held.append(Held("--target-speedup", asked, speedup, missed=None if speedup >= asked else short))
     wanted = settings.target_bytes(before)
     if wanted is not None:
         long = f"{after} bytes are above --target-size {settings.target_size} ({wanted} bytes)"
-        held.append(_held("--target-size", wanted, after, after <= wanted, long))
+        held.append(Held("--target-size", wanted, after, missed=None if after <= wanted else long))
     return Verdict(tuple(held))
 
 
@@ -103,30 +103,29 @@ def accuracy(source: Path, result: Path, verified: Sequence[Comparison], data: D
     """Hold `result`, compared with `source`, against the bounds on accuracy."""
     outputs = [output for comparison in verified for output in comparison.outputs]
     errors = [output.rel_l2 for output in outputs if output.rel_l2 is not None]
-    used = [_used(error, settings.tolerance) for error in errors]
+    error = math.nan if any(map(math.isnan, errors)) else max(errors, default=0.0)
+    used = _used(error, settings.tolerance)
     held = []
     if settings.max_error is not None:
-        held.append(Held("--max-error", settings.max_error, max(errors, default=0.0)))  # held by the comparison
+        held.append(Held("--max-error", settings.max_error, error, used))  # missed, a comparison does not pass
     if settings.min_agreement is not None:
         share = min((o.argmax_agreement for o in outputs if o.argmax_agreement is not None), default=1)
         agreement, asked = 100 * share, settings.min_agreement
-        used.append(_used(1 - share, 1 - asked / 100))
-        short = f"agreement {agreement:.2f} % is below --min-agreement {asked:g}"
-        held.append(_held("--min-agreement", asked, agreement, agreement >= asked, short))
+        short = None if agreement >= asked else f"agreement {agreement:.2f} % is below --min-agreement {asked:g}"
+        held.append(Held("--min-agreement", asked, agreement, _used(1 - share, 1 - asked / 100), short))
     if settings.max_drop is not None:
         metric = _metric(settings, data)
         was = _score(source, data, metric, settings.threads)
-        drop = was - (was if result == source else _score(result, data, metric, settings.threads))
-        used.append(_used(drop, settings.max_drop))
-        short = f"a drop of {drop:.2f} points is above --max-drop {settings.max_drop:g}"
-        held.append(_held("--max-drop", settings.max_drop, drop, drop <= settings.max_drop, short))
-    whole = max((math.inf if math.isnan(one) else one for one in used), default=0.0)
+        drop, asked = (
+            was - (was if result == source else _score(result, data, metric, settings.threads)),
+            settings.max_drop,
+        )
+        long = None if drop <= asked else f"a drop of {drop:.2f} points is above --max-drop {asked:g}"
+        held.append(Held("--max-drop", asked, drop, _used(drop, asked), long))
+    shares = [used, *(one.used for one in held if one.used is not None)]
+    whole = max(math.inf if math.isnan(one) else one for one in shares)
     holds = all(one.met for one in held) and all(comparison.passed for comparison in verified)
     return Accuracy(tuple(held), min(whole, 1.0) if holds else max(whole, _MISSED))
-
-
-def _held(option: str, asked: float, measured: float, met: bool, otherwise: str) -> Held:
-    return Held(option, asked, measured, None if met else otherwise)
 
 
 def _used(loss: float, allowed: float) -> float:

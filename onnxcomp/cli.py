@@ -234,6 +234,9 @@ def inspect(source: Path, json_path: Path | None, quiet: bool, **options: Any) -
 @click.argument("a", metavar="A.onnx", type=_FILE)
 @click.argument("b", metavar="B.onnx", type=_FILE)
 @click.option("--max-error", type=_Finite(0), metavar="E", help="Relative L2 error of an output. [default: 0.001]")
+@click.option(
+    "--min-agreement", type=click.FloatRange(0, 100), metavar="PCT", help="Inputs whose argmax must be the same."
+)
 @click.option("--rtol", type=_Finite(0), metavar="R", help="Hold every element to ATOL + R * abs(a) instead.")
 @click.option("--atol", type=_Finite(0), metavar="A")
 @click.option("--batch", type=click.IntRange(1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from onnxcomp.catalogue import installed
 from onnxcomp.context import Context
 from onnxcomp.cost.host_profile import HostProfile, profile_host
 from onnxcomp.cost.profile_cache import keep_profile, kept_profile, profile_path
+from onnxcomp.errors import UsageError
 from onnxcomp.inspection import Inspection, inspect_model
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Pass, Progress
@@ -43,7 +45,11 @@ def optimize(source: Path, target: Path | None, *, report: Path | None, progress
 def report(source: Path, target: Path) -> None:
     """Write the report that `optimize --json` wrote to `source` as a document."""
     check_path(target)
-    write_report(Report.read(source), target)
+    found = Report.read(source)
+    try:
+        write_report(found, target)
+    except (ArithmeticError, TypeError, ValueError) as error:  # of figures that no run of ours would give
+        raise UsageError(f"{source}: cannot be shown: {error}") from error
 
 
 def inspect(source: Path, *, report: Path | None = None, **options: Any) -> Inspection:
@@ -63,19 +69,29 @@ def verify(
     b: Path,
     *,
     max_error: float | None,
+    min_agreement: float | None,
     rtol: float | None,
     atol: float | None,
     batch: int | None,
     report: Path | None = None,
     **options: Any,
 ) -> verification.Comparison:
-    """Compare `b` with `a` on the data, or on seeded inputs. The library is used where a model needs it."""
+    """Compare `b` with `a` on the data, or on seeded inputs. The library is used where a model needs it.
+
+    `min_agreement`, per cent, is instead of the bound on the error that holds by default.
+    """
     check_path(report)
     for path in (a, b):
         Model.load(path)  # our messages for a bad file, not the runtime's
     data, threads = _data(a, options, batch or 1), options["threads"]
-    limit = DEFAULT_MAX_ERROR if max_error is None else max_error
-    found = verification.compare(a, b, data, threads=threads, batch=batch, rtol=rtol, atol=atol, max_error=limit)
+    other = inf if min_agreement is not None else DEFAULT_MAX_ERROR
+    tolerance: dict[str, Any] = {
+        "max_error": other if max_error is None else max_error,
+        "min_agreement": None if min_agreement is None else min_agreement / 100,
+        "rtol": rtol,
+        "atol": atol,
+    }
+    found = verification.compare(a, b, data, threads=threads, batch=batch, **tolerance)
     if report is not None:
         write_comparison(found, a, b, report)
     return found

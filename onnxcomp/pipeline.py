@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.pass_api import BudgetPass, Chooser, Pass, Progress
 from onnxcomp.pass_manager import PassManager, Run
-from onnxcomp.plan import Plan, choices_of
+from onnxcomp.plan import Bounds, Plan, choices_of
 from onnxcomp.planner import fastest, unhurried
 from onnxcomp.portable import inline_functions
 from onnxcomp.report.build import build_report
@@ -242,7 +241,8 @@ def _runs(
     if not any(a.candidate.timing for p in first.run.passes for a in p.applied):
         return [first]  # nothing was chosen by its time: the other answer is this one
     other = partial(unhurried, dial=first.dial)
-    return [first, within_bound(attempt, other, asked.strain, settings.bound, tell)]
+    rest = within_bound(attempt, other, asked.strain, settings.bound, tell)
+    return [first, replace(rest, dial=first.dial, trials=first.trials)]
 
 
 def _judge(original: Original, place: Path, context: Context, manager: PassManager) -> Judge:
@@ -351,16 +351,9 @@ def _plan(source: Path, run: Run, manager: PassManager, settings: Settings, data
         seed=settings.seed,
         data=data.hash if settings.data is not None else None,
         fitted=settings.data is not None and bool(approximations(run)),
-        bounds=_written(settings),
+        bounds=Bounds.of(settings),
         choices=choices,
     )
-
-
-def _written(settings: Settings) -> dict[str, Any]:
-    """The bounds on accuracy as a plan holds them; none where one is a function that has no text."""
-    if not isinstance(settings.metric, str | None):
-        return {}
-    return settings.bounds if settings.tolerance == inf else {**settings.bounds, "max_error": settings.tolerance}
 
 
 def _sha256(path: Path) -> str:

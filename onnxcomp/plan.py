@@ -1,10 +1,11 @@
 """Plans: the choices of a run, written down so that another run repeats them byte for byte."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onnxcomp.bound import Attempt, Bounded
 from onnxcomp.calibration import Data
@@ -26,6 +27,32 @@ class Choice(BaseModel):
     options: Mapping[str, Any]
 
 
+class Bounds(BaseModel):
+    """The bounds on accuracy that a plan was made under, by option.
+
+    A drop of a metric of the user's own is left out: a file shall not name code to run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_error: float | None = Field(default=None, gt=0)
+    min_agreement: float | None = Field(default=None, ge=0, le=100)
+    max_drop: float | None = Field(default=None, ge=0, le=100)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Bounds":
+        """What `settings` hold a result to."""
+        return cls(
+            max_error=None if settings.tolerance == inf else settings.tolerance,
+            min_agreement=settings.min_agreement,
+            max_drop=settings.max_drop if settings.metric is None else None,
+        )
+
+    def given(self, *, data: bool) -> dict[str, float]:
+        """Those there are, by field; without data only what needs none."""
+        return self.model_dump(exclude_none=True, include=None if data else {"max_error"})
+
+
 class Plan(BaseModel):
     """Everything that decides the output's bytes, given the input."""
 
@@ -40,7 +67,7 @@ class Plan(BaseModel):
     seed: int
     data: str | None
     fitted: bool = False  # to the data: without the same the bytes are others
-    bounds: Mapping[str, float | str] = {}  # on accuracy, by option: a repetition is held to them too
+    bounds: Bounds = Bounds()  # a repetition is held to them too
     choices: tuple[Choice, ...]
 
     @classmethod
@@ -64,7 +91,7 @@ class Plan(BaseModel):
 
     def asked_of(self, settings: Settings) -> Settings:
         """`settings` of a repetition: the plan's way, and its bounds where none are given."""
-        bounds = {} if settings.bounds else self.bounds
+        bounds = {} if settings.bounds else self.bounds.given(data=settings.data is not None)
         return settings.model_copy(update={"portable": self.portable or settings.portable, "goal": self.goal, **bounds})
 
     def require_input(self, digest: str, source: Path) -> None:

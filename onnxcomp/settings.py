@@ -111,10 +111,10 @@ class Settings(BaseModel):
 
     @property
     def bound(self) -> str:
-        """The options that bound what approximations may do, as the user would write them."""
+        """The options that bound what approximations may do, as the user would write them; "" where nothing does."""
         given = {"--max-error": self.max_error, "--min-agreement": self.min_agreement, "--max-drop": self.max_drop}
         words = [f"{option} {value:g}" for option, value in given.items() if value is not None]
-        return ", ".join(words) or f"--max-error {DEFAULT_MAX_ERROR:g}"
+        return ", ".join(words) or ("" if self.tolerance == inf else f"--max-error {self.tolerance:g}")
 
     def command(self, source: Path, target: Path | None) -> str | None:
         """What does the same on the command line; None where what was given in Python has no text.
@@ -124,7 +124,12 @@ class Settings(BaseModel):
         if not (isinstance(self.data, str | Path | None) and isinstance(self.metric, str | None)):
             return None
         words = ["onnxcomp", "optimize", str(source), *([] if target is None else [str(target)])]
-        for name, value in self.model_dump(exclude_defaults=True, exclude=_BESIDE).items():
+        given = self.model_dump(exclude_defaults=True, exclude=_BESIDE)
+        if target is None:
+            given["dry_run"] = True
+        if self.target_size is not None:
+            given["goal"] = self.goal  # else it would be told by the target
+        for name, value in given.items():
             option = "--" + name.replace("_", "-")
             if value is True:
                 words.append(option)
@@ -133,7 +138,7 @@ class Settings(BaseModel):
             elif name in ("mean", "std"):
                 words.append(f"{option}={','.join(map(str, value))}")  # =: it may begin with a minus
             else:
-                words += [option, str(value).removesuffix(".0")]
+                words += [option, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
         return shlex.join(words)
 
     def target_bytes(self, input_bytes: int) -> int | None:

@@ -3,6 +3,9 @@
 //     cc -O2 infer.c -lonnxruntime -o infer
 //     ./infer "$(onnxcomp library)" model.onnx input.bin 2
 //
+// With the library of ONNX Runtime's Python wheel instead of an installed one, give that file, capi/libonnxruntime.so.*,
+// to the compiler in the place of -lonnxruntime, and let the loader find it by the name libonnxruntime.so.1 (a link).
+//
 // input.bin holds float32 numbers of the model's first input, as many samples as there are; the first output is printed,
 // a number a line, with all of its digits.
 #include <stdio.h>
@@ -18,30 +21,34 @@ enum { MAX_DIMENSIONS = 8 };
 
 static const OrtApi* ort;
 
-static void check(OrtStatus* status) {
-  if (status == NULL) return;
-  fprintf(stderr, "infer: %s\n", ort->GetErrorMessage(status));
-  ort->ReleaseStatus(status);
+static void fail(const char* what, const char* why) {
+  fprintf(stderr, "infer: %s: %s\n", what, why);
   exit(1);
+}
+
+static void check(OrtStatus* status) {
+  if (status != NULL) fail("ONNX Runtime", ort->GetErrorMessage(status));
 }
 
 // The whole of a file of float32; `count` is how many.
 static float* read_floats(const char* path, size_t* count) {
   FILE* file = fopen(path, "rb");
-  if (file == NULL || fseek(file, 0, SEEK_END) != 0) {
-    fprintf(stderr, "infer: %s: cannot be read\n", path);
-    exit(1);
-  }
+  if (file == NULL || fseek(file, 0, SEEK_END) != 0) fail(path, "cannot be read");
   const long bytes = ftell(file);
+  if (bytes <= 0 || bytes % (long)sizeof(float) != 0) fail(path, "does not hold float32 numbers");
   rewind(file);
   *count = (size_t)bytes / sizeof(float);
   float* data = malloc((size_t)bytes);
-  if (data == NULL || fread(data, sizeof(float), *count, file) != *count) {
-    fprintf(stderr, "infer: %s: cannot be read\n", path);
-    exit(1);
-  }
+  if (data == NULL || fread(data, sizeof(float), *count, file) != *count) fail(path, "cannot be read");
   fclose(file);
   return data;
+}
+
+static void require_float(const OrtTensorTypeAndShapeInfo* tensor, const char* what) {
+  ONNXTensorElementDataType type;
+  if (tensor == NULL) fail(what, "is no tensor");
+  check(ort->GetTensorElementType(tensor, &type));
+  if (type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) fail(what, "is not of float32");
 }
 
 // The shape of the first input, its free first dimension being as many samples as `count` numbers are.
@@ -51,20 +58,18 @@ static size_t input_shape(OrtSession* session, size_t count, int64_t shape[MAX_D
   size_t dimensions;
   check(ort->SessionGetInputTypeInfo(session, 0, &type));
   check(ort->CastTypeInfoToTensorInfo(type, &tensor));
+  require_float(tensor, "the input");
   check(ort->GetDimensionsCount(tensor, &dimensions));
-  if (dimensions == 0 || dimensions > MAX_DIMENSIONS) {
-    fprintf(stderr, "infer: the input has %zu dimensions\n", dimensions);
-    exit(1);
-  }
+  if (dimensions == 0 || dimensions > MAX_DIMENSIONS) fail("the input", "has no samples, or too many dimensions");
   check(ort->GetDimensions(tensor, shape, dimensions));
   ort->ReleaseTypeInfo(type);
-  int64_t sample = 1;
-  for (size_t i = 1; i < dimensions; ++i) sample *= shape[i];
-  if (sample <= 0 || count % (size_t)sample != 0) {
-    fprintf(stderr, "infer: %zu numbers are no whole samples of %lld\n", count, (long long)sample);
-    exit(1);
+  size_t sample = 1;
+  for (size_t i = 1; i < dimensions; ++i) {
+    if (shape[i] <= 0) fail("the input", "has more than one free dimension");
+    sample *= (size_t)shape[i];
   }
-  shape[0] = (int64_t)count / sample;
+  if (count % sample != 0) fail("the input", "no whole samples were given");
+  shape[0] = (int64_t)(count / sample);
   return dimensions;
 }
 
@@ -74,10 +79,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   ort = OrtGetApiBase()->GetApi(ORT_API_VERSION);
-  if (ort == NULL) {
-    fprintf(stderr, "infer: ONNX Runtime %s is too old\n", OrtGetApiBase()->GetVersionString());
-    return 1;
-  }
+  if (ort == NULL) fail(OrtGetApiBase()->GetVersionString(), "this ONNX Runtime is too old");
   OrtEnv* env;
   OrtSessionOptions* options;
   OrtSession* session;
@@ -109,6 +111,7 @@ int main(int argc, char** argv) {
   size_t numbers;
   float* scores;
   check(ort->GetTensorTypeAndShape(output, &given));
+  require_float(given, "the output");
   check(ort->GetTensorShapeElementCount(given, &numbers));
   check(ort->GetTensorMutableData(output, (void**)&scores));
   for (size_t i = 0; i < numbers; ++i) printf("%.9g\n", scores[i]);

@@ -50,7 +50,8 @@ typedef struct OrtApi {
   OrtStatus* (*GetTensorMutableData)(OrtValue*, void** out);  // 51
   void* gap_52[3];
   OrtStatus* (*CastTypeInfoToTensorInfo)(const OrtTypeInfo*, const OrtTensorTypeAndShapeInfo** out);  // 55
-  void* gap_56[5];
+  void* gap_56[4];
+  OrtStatus* (*GetTensorElementType)(const OrtTensorTypeAndShapeInfo*, ONNXTensorElementDataType* out);  // 60
   OrtStatus* (*GetDimensionsCount)(const OrtTensorTypeAndShapeInfo*, size_t* out);               // 61
   OrtStatus* (*GetDimensions)(const OrtTensorTypeAndShapeInfo*, int64_t* out, size_t dimensions);  // 62
   void* gap_63[1];

@@ -14,6 +14,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, isfinite
+from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ Array = NDArray[np.float64]
 
 MAX_SECONDS = 20.0  # layers by the hundred take well under one; the best found until then is taken
 _ROUNDING = 1e-9  # of the largest cost: a sum that differs from the limit by its own rounding is within it
+_STDOUT = Lock()  # the process has one
 _NEARLY = 1e-3  # of the limit: as exact as a cut is, whose costs become whole numbers
 
 
@@ -127,21 +130,22 @@ def _solved(
 @contextmanager
 def _silenced_stdout() -> Iterator[None]:
     """HiGHS, as SciPy brings it, prints a line of its own debugging now and then, past Python and every option."""
-    try:
-        kept = os.dup(1)
-    except OSError:  # there is no stdout to write to
-        yield
-        return
     flush = ctypes.CDLL(None).fflush  # what C holds back belongs to whoever wrote it
-    try:
-        flush(None)
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
-            os.dup2(nowhere.fileno(), 1)
-        yield
-        flush(None)
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    with _STDOUT:
+        try:
+            kept = os.dup(1)
+        except OSError:  # there is no stdout to write to
+            yield
+            return
+        try:
+            flush(None)
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            yield
+        finally:
+            flush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _parted(joint: Joint, costs: Sequence[Array]) -> tuple[LinearConstraint, Array, int]:

@@ -20,6 +20,7 @@ from onnxcomp.pass_api import Candidate
 from onnxcomp.pass_manager import Applied, PassResult, Run
 from onnxcomp.plan import Plan
 from onnxcomp.report.schema import (
+    SCHEMA,
     BudgetSection,
     DataDict,
     DeclinedSection,
@@ -59,6 +60,7 @@ def build_report(
     after = layers_of(run.model, context.on(run.model).shapes)
     machine = host(settings.threads)
     return Report(
+        schema=SCHEMA,
         version=VERSION,
         exit=verdict.exit,
         input=_file(source, model, before),
@@ -85,8 +87,13 @@ def build_report(
 
 
 def _held(one: Held) -> BudgetSection:
-    measured = one.measured if isfinite(one.measured) else None
-    return BudgetSection(option=one.option, asked=one.asked, measured=measured, met=one.met)
+    return BudgetSection(
+        option=one.option, asked=one.asked, measured=_finite(one.measured), used=_finite(one.used), met=one.met
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
 
 
 def _search(bounded: Bounded, settings: Settings) -> SearchSection | None:
@@ -98,11 +105,12 @@ def _search(bounded: Bounded, settings: Settings) -> SearchSection | None:
         TrialSection(
             share=dial.share,
             loss=dial.loss,
-            used=trial.strain if isfinite(trial.strain) else None,
+            used=_finite(trial.strain),
             reached=trial.reached,
+            change=_finite(trial.change),
             holds=trial.holds,
             seconds=trial.seconds,
-            chosen=dial == bounded.dial,
+            chosen=dial == bounded.dial and trial.holds,
         )
         for dial, trial in bounded.trials.items()
     ]
@@ -235,7 +243,7 @@ def _error(comparison: Comparison) -> float:
 
 def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list[str]:
     notes = []
-    if not run.changed:
+    if run.passes and not run.changed:
         notes.append("nothing was rewritten: the output is the input; every layer's reason is in the list")
     if run.model.opset != model.opset:
         notes.append(f"opset raised from {model.opset} to {run.model.opset}: the new operators' bodies need it")

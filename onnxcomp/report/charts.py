@@ -1,22 +1,26 @@
 """What a report draws: where time and bytes went, layers before and after, what each uses of the budget, the front.
 
-Rows are as wide as a phone, with the name and the figure above the bar, so that nothing has to be turned or shrunk.
-Everything drawn is also in a table: a chart is for the eye.
+Rows are as wide as a phone, with the name and the figure above the bar, so that nothing has to be turned or shrunk. The
+figures are in the page's tables too: a chart is for the eye.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from onnxcomp.report.drawing import WIDTH, Drawing, paint
-from onnxcomp.report.schema import LayerSection, Report, SearchSection
+from onnxcomp.report.page import Row
+from onnxcomp.report.schema import Report, SearchSection
 from onnxcomp.report.text import count, shortened, size
 
 _ROW, _BASELINE, _BAR = 30, 12, 9  # px: of a row, to the text in it, of a bar
 _NAME = 34  # characters that leave room for a figure
 _STEPS = 14  # of a waterfall: the rest is one more
+_LAYERS = 80  # drawn of a network: of more, those that matter most
 _LEAST_LOSS = 1e-4  # of the largest: what is less is not drawn on the logarithmic axis
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,17 @@ class _Step:
     change: float
 
 
-def charts_of(report: Report) -> list[Chart]:
-    """Every chart that the report has figures for."""
-    found = (_milliseconds(report), _bytes(report), _layers(report), _budget(report), _front(report.search))
+def charts_of(report: Report, rows: Sequence[Row]) -> list[Chart]:
+    """Every chart that the report, whose layers are `rows`, has figures for."""
+    found = (_milliseconds(report), _bytes(report), _layers(rows), _budget(report, rows), _front(report.search))
     return [chart for chart in found if chart]
 
 
 def _milliseconds(report: Report) -> Chart | None:
     before, after = report.latency.before_ms, report.latency.after_ms
-    if before is None or after is None:
+    steps = [_Step(one.name, ms[1] - ms[0]) for one in report.layers if (ms := _pair(one.ms))]
+    if before is None or after is None or not steps:
         return None
-    steps = [
-        _Step(one.name, one.ms[1] - one.ms[0])
-        for one in report.layers
-        if one.ms[0] is not None and one.ms[1] is not None
-    ]
     rest = "all else: conversions, other nodes"
     drawing = _waterfall(before, steps, after, rest, lambda ms: f"{ms:.3f} ms")
     caption = (
@@ -69,23 +69,23 @@ def _bytes(report: Report) -> Chart | None:
 
 def _waterfall(before: float, steps: Sequence[_Step], after: float, rest: str, show: Callable[[float], str]) -> Drawing:
     """Two whole bars, and between them what each step took away or added, in the order given."""
-    largest = sorted(steps, key=lambda step: -abs(step.change))[:_STEPS]
-    shown = [step for step in steps if step in largest]
-    small = [step for step in steps if step not in largest]
-    if small:
-        shown.append(_Step(f"{count(len(small), 'more layer')}", sum(step.change for step in small)))
-    shown.append(_Step(rest, after - before - sum(step.change for step in steps)))
+    shown = _most(steps, lambda step: abs(step.change), _STEPS)
+    left_out, all_of_them = len(steps) - len(shown), sum(step.change for step in steps)
+    if left_out:
+        shown.append(_Step(count(left_out, "more layer"), all_of_them - sum(step.change for step in shown)))
+    shown.append(_Step(rest, after - before - all_of_them))
     drawing = Drawing(_ROW * (len(shown) + 2))
     levels = [before]
     for step in shown:
         levels.append(levels[-1] + step.change)
-    scale = WIDTH / (max(*levels, before, after) or 1)
-    _row(drawing, 0, "before", show(before), [(0, before * scale, "before")])
+    zero = min(0.0, *levels)  # below which parts that add up to more than the whole would end
+    scale = WIDTH / (max(levels) - zero or 1)
+    _row(drawing, 0, "before", show(before), [(-zero * scale, before * scale, "before")])
     for number, (step, level) in enumerate(zip(shown, levels, strict=False), 1):
-        sign = "-" if step.change < 0 else "+"
-        role = "better" if step.change < 0 else "worse"
-        _row(drawing, number, step.name, sign + show(abs(step.change)), [(level * scale, step.change * scale, role)])
-    _row(drawing, len(shown) + 1, "after", show(after), [(0, after * scale, "after")])
+        sign, role = ("-", "better") if step.change < 0 else ("+", "worse")
+        bar = ((level - zero) * scale, step.change * scale, role)
+        _row(drawing, number, step.name, sign + show(abs(step.change)), [bar])
+    _row(drawing, len(shown) + 1, "after", show(after), [(-zero * scale, after * scale, "after")])
     return drawing
 
 
@@ -99,71 +99,57 @@ def _row(drawing: Drawing, number: int, name: str, figure: str, bars: Sequence[t
         drawing.bar(start, top + _BASELINE + 4 + place * height, length, height, role)
 
 
-def _layers(report: Report) -> Chart | None:
-    timed = [one for one in report.layers if None not in one.ms]
-    if not timed:
+def _layers(rows: Sequence[Row]) -> Chart | None:
+    timed = [(row.layer, ms) for row in rows if (ms := _pair(row.layer.ms))]
+    drawn = _most(timed, lambda one: one[1][0], _LAYERS)
+    if not drawn:
         return None
-    drawing = Drawing(_ROW * len(timed))
-    most = max(max(_known(one.ms) + _known(one.predicted_ms or (None, None))) for one in timed)
-    scale = WIDTH / most if most else 0.0
-    for number, one in enumerate(timed):
-        before, after = _known(one.ms)
+    drawing = Drawing(_ROW * len(drawn))
+    scale = WIDTH / (max(max(*ms, *(layer.predicted_ms or ())) for layer, ms in drawn) or 1)
+    for number, (layer, (before, after)) in enumerate(drawn):
         figure = f"{before:.3f} -> {after:.3f} ms"
-        _row(drawing, number, one.name, figure, [(0, before * scale, "before"), (0, after * scale, "after")])
-        for place, ms in enumerate(one.predicted_ms or ()):
+        _row(drawing, number, layer.name, figure, [(0, before * scale, "before"), (0, after * scale, "after")])
+        for place, predicted in enumerate(layer.predicted_ms or ()):
             top = number * _ROW + _BASELINE + 4 + place * _BAR / 2
-            drawing.line(ms * scale, top - 1, ms * scale, top + _BAR / 2 + 1, "ink", 1.5)
-    dense = len(report.layers) - len(timed)
-    predicted = " Upright strokes: what the cost model predicted." if any(one.predicted_ms for one in timed) else ""
-    left = f" {count(dense, 'layer')} without a measurement: the table has why." if dense else ""
-    caption = f"Grey: the dense layer; coloured: what stands there now; each measured in turns.{predicted}{left}"
+            drawing.line(predicted * scale, top - 1, predicted * scale, top + _BAR / 2 + 1, "ink", 1.5)
+    caption = "Grey: the dense layer; coloured: what stands there now; measured in turns, node by node."
+    if any(layer.predicted_ms for layer, _ in drawn):
+        caption += " Upright strokes: what the cost model predicted."
+    if len(drawn) < len(timed):
+        caption += f" Of {len(timed)} layers those that take longest."
     return Chart("Layers before and after", caption, drawing.svg("layers"))
 
 
-def _known(pair: Sequence[float | None]) -> list[float]:
-    return [value for value in pair if value is not None]
+def _pair(ms: tuple[float | None, float | None]) -> tuple[float, float] | None:
+    before, after = ms
+    return None if before is None or after is None else (before, after)
 
 
-def _budget(report: Report) -> Chart | None:
-    """The share of the budget that is used, divided among the layers by what each does alone."""
-    changed = [one for one in report.layers if one.error]
-    weights = [_harm(one) for one in changed]
-    if not sum(weights):
+def _most(items: Sequence[T], weight: Callable[[T], float], limit: int) -> list[T]:
+    """Those of the greatest weight, in the order given."""
+    largest = sorted(range(len(items)), key=lambda place: weight(items[place]), reverse=True)[:limit]
+    return [items[place] for place in sorted(largest)]
+
+
+def _budget(report: Report, rows: Sequence[Row]) -> Chart | None:
+    """The share of the budget that is used, divided among the layers."""
+    used = max((one.used for one in report.budget if one.used is not None), default=None)
+    of, whole = ("of the budget", used) if used is not None and used > 0 else ("of all that changed", 1.0)
+    shares = [(row.layer, row.used * whole) for row in rows if row.used is not None]
+    drawn = _most(shares, lambda one: one[1], _LAYERS)
+    if not drawn:
         return None
-    used = _used(report)
-    shares = [(used or 1.0) * weight / sum(weights) for weight in weights]
-    drawing = Drawing(_ROW * len(changed))
-    scale = WIDTH / max(shares)
-    for number, (one, share) in enumerate(zip(changed, shares, strict=True)):
-        error = f"{one.output_error or one.error:.1%} off, " if one.output_error or one.error else ""
-        _row(drawing, number, one.name, f"{error}{share:.1%}", [(0, share * scale, "after")])
-    whole = "Of all that changed" if used is None else f"Of the budget, of which {used:.0%} is used"
+    drawing = Drawing(_ROW * len(drawn))
+    scale = WIDTH / max(share for _, share in drawn)
+    for number, (layer, share) in enumerate(drawn):
+        error = layer.error or 0.0 if layer.output_error is None else layer.output_error
+        _row(drawing, number, layer.name, f"{error:.1%} off, {share:.1%}", [(0, share * scale, "after")])
+    told = "" if used is None else f" {max(used, 0.0):.0%} of the budget is used."
     caption = (
-        f"{whole}: how much is each layer's, divided by what it does to the outputs alone. Off: the relative error of "
-        "its own output (of its weight, where nothing was fitted to data)."
+        f"How much {of} is each layer's, divided in proportion to what it does alone.{told} Off: the relative error of "
+        "its own output on the data, or of its weight where nothing was fitted."
     )
     return Chart("What each layer uses of the budget", caption, drawing.svg("budget"))
-
-
-def _harm(layer: LayerSection) -> float:
-    """Of second order."""
-    if layer.network_change is not None:
-        return max(layer.network_change, 0.0)
-    return (layer.output_error if layer.output_error is not None else layer.error or 0.0) ** 2
-
-
-def _used(report: Report) -> float | None:
-    """The share of the nearest bound on accuracy that is used; None where there is none, or it cannot be told."""
-    shares = []
-    for one in report.budget:
-        if one.measured is None or one.option.startswith("--target"):
-            continue
-        loss, allowed = (
-            (100 - one.measured, 100 - one.asked) if one.option == "--min-agreement" else (one.measured, one.asked)
-        )
-        if allowed > 0:
-            shares.append(loss / allowed)
-    return max(shares, default=None)
 
 
 def _front(search: SearchSection | None) -> Chart | None:
@@ -172,10 +158,10 @@ def _front(search: SearchSection | None) -> Chart | None:
         return None
     least = _LEAST_LOSS * most
     points = sorted((100 * one.cost, one.loss) for one in search.front if one.loss >= least)
-    marks = [(one, *_on_front(search, one.share)) for one in search.trials if one.loss == "network"]
     drawing = Drawing(260)
     axes = drawing.axes(left=48, top=8, right=10, bottom=40)
     axes.plot(*zip(*points, strict=True), color=paint("before"), linewidth=1.5, zorder=1)
+    marks = [(one, *_on_front(search, one.share)) for one in search.trials]
     for trial, x, y in marks:
         if y >= least:
             role = "after" if trial.chosen else "better" if trial.holds else "worse"
@@ -183,17 +169,19 @@ def _front(search: SearchSection | None) -> Chart | None:
             axes.plot([x], [y], marker=shape, markersize=size_, color=paint(role), zorder=2 + trial.chosen)
     axes.set_yscale("log")
     axes.set_xlabel(f"{search.unit}, % of the dense layers'", parse_math=False)
-    axes.set_ylabel("expected change of the outputs")
-    held = f"Round marks held {search.bound}, crosses did not; a large one was chosen." if marks else ""
-    caption = (
-        f"The line is the least expected change at every cost, over all layers and methods. Marks are choices on it "
-        f"that were fitted and measured as whole networks. {held}"
-    )
+    axes.set_ylabel("expected change, squared")
+    caption = "The line is the least change of the outputs that is expected at every cost, over all layers and methods."
+    if marks:
+        within = f"within {search.bound}" if search.bound else "within every bound"
+        caption += (
+            " Marks show how far along it the whole network was taken, fitted and measured: round ones stayed "
+            f"{within}, crosses did not, a large one was chosen."
+        )
     return Chart("What there was to choose from", caption, drawing.svg("front"))
 
 
 def _on_front(search: SearchSection, share: float) -> tuple[float, float]:
-    """Where the line is at a share of the dial: costs go down by equal ratios, losses are read off a straight line."""
+    """Where the line is, at a share of the dial between two of its points: both figures change by equal ratios."""
     places = sorted(search.front, key=lambda one: one.share)
     low = max((one for one in places if one.share <= share), key=lambda one: one.share, default=places[0])
     high = min((one for one in places if one.share >= share), key=lambda one: one.share, default=places[-1])

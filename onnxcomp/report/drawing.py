@@ -2,8 +2,9 @@
 
 import io
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -51,7 +52,7 @@ class Drawing:
 
     def text(self, x: float, y: float, text: str, role: str = "ink", align: str = "left") -> None:
         """Text whose baseline is at `y`; `align` is the side of it that `x` is."""
-        self.sheet.text(x, y, plain(text), color=_PAINT[role], ha=align, va="baseline", parse_math=False)
+        self.sheet.text(x, y, plain(text), color=_PAINT[role], fontsize=FONT, ha=align, va="baseline", parse_math=False)
 
     def bar(self, x: float, y: float, width: float, height: float, role: str) -> None:
         """A bar from its top left corner; a width below zero goes to the left, and none is less than a pixel wide."""
@@ -73,19 +74,30 @@ class Drawing:
     def svg(self, name: str) -> Markup:
         """The drawing, to stand in a page; `name` is its own there."""
         file = io.StringIO()
-        with _styled(name):  # the same drawing gives the same text
+        with _styled(name), warnings.catch_warnings():  # the same drawing gives the same text
+            warnings.filterwarnings("ignore", "Glyph")  # the browser has other fonts
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         body = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
         body = body[body.index(">", body.index("<svg")) + 1 :]
-        for role, colour in _PAINT.items():
-            body = body.replace(colour, f"var(--{role})")
-        body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+        body = re.sub(r"<[^>]*>", lambda tag: _of_page(tag[0], name), body)  # text, which has no <, stays as it is
         return Markup(f'<svg viewBox="0 0 {WIDTH} {self._height:g}" aria-hidden="true">{body}')
 
 
-def _styled(salt: str = "") -> AbstractContextManager[None]:
-    style: Any = {**_STYLE, "svg.hashsalt": salt}
-    return matplotlib.rc_context(style)
+def _of_page(tag: str, name: str) -> str:
+    """A tag of the drawing `name`, with the page's colours, and ids that are its own there."""
+    for role, colour in _PAINT.items():
+        tag = tag.replace(colour, f"var(--{role})")
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)
+
+
+@contextmanager
+def _styled(salt: str = "") -> Iterator[None]:
+    """Whatever style the user has for plots of their own, this is for ours."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        style: Any = {**_STYLE, "svg.hashsalt": salt}
+        matplotlib.rcParams.update(style)
+        yield
 
 
 def paint(role: str) -> str:

@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from onnxcomp.bench import BenchResult
+from onnxcomp.bench import BenchResult, ModelBench
 from onnxcomp.inspection import Inspection
 from onnxcomp.report.schema import BudgetSection, LayerSection, Report
-from onnxcomp.report.text import count, number, ratio, share, size, summary
+from onnxcomp.report.text import at_least, count, number, plain, ratio, share, size, summary, worst_outputs
 from onnxcomp.verify import Comparison
 
 _MOST_LAYERS = 20  # in Markdown, which is read in a comment
@@ -33,6 +34,7 @@ class Row:
     options: str
     saved_bytes: int
     speedup: float | None
+    used: float | None  # of what is used of the budget, its share
 
     @property
     def changed(self) -> bool:
@@ -42,12 +44,14 @@ class Row:
 
 def report_page(report: Report, *, drawn: bool) -> dict[str, Any]:
     """What `optimize` did; `drawn` with charts."""
+    used = shares_of(report.layers)
+    rows = [_row(layer, used.get(number)) for number, layer in enumerate(report.layers)]
     charts = []
     if drawn:
         from onnxcomp.report.charts import charts_of  # and matplotlib, which takes half a second
 
-        charts = charts_of(report)
-    rows = [_row(layer) for layer in report.layers]
+        charts = charts_of(report, rows)
+    choices = (report.plan or {}).get("choices")
     changed = sorted((row for row in rows if row.changed), key=lambda row: -row.saved_bytes)
     return {
         "report": report,
@@ -59,18 +63,26 @@ def report_page(report: Report, *, drawn: bool) -> dict[str, Any]:
         "budget": [_budget(one) for one in report.budget],
         "charts": charts,
         "rows": rows,
+        "predicted": any(row.layer.predicted_ms for row in rows),
+        "shared": bool(used),
         "largest": changed[:_MOST_LAYERS],
         "smaller": len(changed) - len(changed[:_MOST_LAYERS]),
         "dense": sum(not row.changed for row in rows),
         "declined": _declined(report),
         "plan": None if report.plan is None else json.dumps(report.plan, indent=1),
+        "choices": len(choices) if isinstance(choices, list) else 0,
     }
 
 
 def bench_page(result: BenchResult) -> dict[str, Any]:
     """What `bench` measured."""
-    models = [(Path(model.path).name + " (int8)" * model.int8, model) for model in result.models]
+    models = [(plain(bench_name(model)), model) for model in result.models]
     return {"result": result, "models": models, "layer_heads": ["layer", *(f">{name} ms" for name, _ in models)]}
+
+
+def bench_name(model: ModelBench) -> str:
+    """What tables call a model."""
+    return Path(model.path).name + (" (int8)" if model.int8 else "")
 
 
 def verify_page(comparison: Comparison, a: Path, b: Path) -> dict[str, Any]:
@@ -86,10 +98,27 @@ def inspect_page(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _row(layer: LayerSection) -> Row:
+def _row(layer: LayerSection, used: float | None) -> Row:
     before, after = layer.ms
     options = ", ".join(f"{key}={value}" for key, value in layer.options.items())
-    return Row(layer, options, layer.bytes[0] - layer.bytes[1], before / after if before and after else None)
+    return Row(layer, options, layer.bytes[0] - layer.bytes[1], before / after if before and after else None, used)
+
+
+def shares_of(layers: Sequence[LayerSection]) -> dict[int, float]:
+    """By the place of each layer whose weights changed, its share of what all of them do to the outputs.
+
+    What each does alone adds up while it is little, so it is divided in proportion: the network's change where that was
+    found out for all, else the squared error of the layer's output, or of its weight.
+    """
+    changed = {number: layer for number, layer in enumerate(layers) if layer.error}
+    known = all(layer.network_change is not None for layer in changed.values())
+    harms = {n: abs(layer.network_change or 0.0) if known else _error(layer) ** 2 for n, layer in changed.items()}
+    whole = sum(harms.values())
+    return {number: harm / whole for number, harm in harms.items()} if 0 < whole < inf else {}
+
+
+def _error(layer: LayerSection) -> float:
+    return (layer.error or 0.0) if layer.output_error is None else layer.output_error
 
 
 def _tiles(report: Report) -> list[Tile]:
@@ -108,18 +137,15 @@ def _tiles(report: Report) -> list[Tile]:
 
 def _answers(report: Report) -> Tile:
     """How the outputs compare with the input's."""
-    outputs = report.verify["outputs"]
-    inputs = report.verify["inputs"]
-    of = f"on {count(inputs, 'input')} {'of the data' if report.data else 'of random numbers'}"
-    if not outputs:
+    of = f"on {count(report.verify['inputs'], 'input')} {'of the data' if report.data else 'of random numbers'}"
+    if not report.verify["outputs"]:
         return Tile("Answers", "the same", "nothing was rewritten")
-    error = max((one["rel_l2"] or 0.0 for one in outputs), default=0.0)
-    agreement = min((one["argmax_agreement"] for one in outputs if one["argmax_agreement"] is not None), default=None)
+    error, agreement = worst_outputs(report)
     if not any(layer.error for layer in report.layers):
         return Tile("Answers", f"equal to {error:.0e}" if error else "the same", f"relative L2 error, {of}")
     if agreement is None:
         return Tile("Answers", f"within {error:.2%}", f"relative L2 error, {of}")
-    return Tile("Answers", f"{agreement:.1%} the same", f"largest output, {of}; relative L2 error {error:.1%}")
+    return Tile("Answers", f"{at_least(agreement)} the same", f"largest output, {of}; relative L2 error {error:.1%}")
 
 
 def _change(after: float, before: float) -> str:

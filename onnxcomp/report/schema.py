@@ -1,20 +1,18 @@
 """The report as JSON, schema 1. Keys keep their names and meaning; new ones may be added."""
 
-import json
-from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
 from onnxcomp.errors import UsageError
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class FileSection(_Section):
@@ -132,11 +130,15 @@ class LatencySection(_Section):
 
 
 class BudgetSection(_Section):
-    """A bound or a target: the option that asks for it, in its unit. `measured` is None where it is not a number."""
+    """A bound or a target: the option that asks for it, in its unit. `measured` is None where it is not a number.
+
+    `used` is the share of what a bound allows, None for targets and where it is without end.
+    """
 
     option: str
     asked: float
     measured: float | None
+    used: float | None
     met: bool
 
 
@@ -152,13 +154,15 @@ class TrialSection(_Section):
     """A choice that was fitted and measured as a whole network.
 
     `used` is the share of the bound on accuracy (over one it is missed; None: without end), `reached` that of the
-    targets, `loss` what was counted: the change of the network's outputs, or of the layers'.
+    targets, `change` what was measured of the network's outputs (None where the bound was missed), `loss` what the
+    choice was made by: what layers do to the network's outputs ("network"), or to their own ("layer").
     """
 
     share: float
     loss: str
     used: float | None
     reached: float
+    change: float | None
     holds: bool
     seconds: float
     chosen: bool
@@ -173,25 +177,10 @@ class SearchSection(_Section):
     trials: tuple[TrialSection, ...]
 
 
-def _number(text: str) -> float:
-    """ValueError for what JSON knows but nobody can draw."""
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if abs(value) >= 1 << 63:
-        raise ValueError(f"a number of {len(text)} digits")
-    return value
-
-
 class Report(_Section):
     """Everything a run has to say. `command` is None where what was given in Python has no text."""
 
-    schema_: int = SCHEMA
+    schema_: Literal[1] = Field(alias="schema")
     version: str
     exit: int
     input: FileSection
@@ -213,18 +202,14 @@ class Report(_Section):
     def read(cls, path: Path) -> "Report":
         """From what `optimize --json` wrote. UsageError where it is missing or something else."""
         try:
-            values = json.loads(path.read_bytes(), parse_constant=_number, parse_float=_number, parse_int=_whole)
-            if not isinstance(values, dict) or values.get("schema") != SCHEMA or "layers" not in values:
-                raise UsageError(f"{path}: not a report of optimize, schema {SCHEMA}; write one with optimize --json")
-            return cls.model_validate(values)
+            return cls.model_validate_json(path.read_bytes(), strict=True)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            what = error.errors()[0] if isinstance(error, ValidationError) else None
-            where = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else "not JSON"
-            raise UsageError(f"{path}: not a report of optimize: {where}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+            raise UsageError(f"{path}: not what optimize --json writes, schema {SCHEMA}: {what}") from error
 
     def to_json(self) -> dict[str, Any]:
         """As plain values under the contract's keys."""
-        values = self.model_dump(mode="json")
-        return {"schema": values.pop("schema_"), **values}
+        return self.model_dump(mode="json", by_alias=True)

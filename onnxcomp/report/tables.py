@@ -25,6 +25,7 @@ from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.layer_times import LayerTimes, Row
 from onnxcomp.inspection import Inspection
 from onnxcomp.pass_api import Progress as Tell
+from onnxcomp.report.page import bench_name
 from onnxcomp.report.schema import Report
 from onnxcomp.report.text import count, pair, plain, size, summary
 from onnxcomp.verify import Comparison
@@ -152,7 +153,7 @@ def print_bench(result: BenchResult) -> None:
     table = _table("model", ">median ms", ">p95 ms", ">speedup", ">load ms", ">memory", ">file")
     for model in result.models:
         table.add_row(
-            _text(_bench_name(model)),
+            _text(bench_name(model)),
             f"{model.median_ms:.3f}",
             f"{model.p95_ms:.3f}",
             f"{model.speedup:.2f}x",
@@ -167,7 +168,7 @@ def print_bench(result: BenchResult) -> None:
         if model.int8:
             console.print(_text(_int8_answer(model, result.compared)))
     if result.layers:
-        _print_layer_times(result.layers, [_bench_name(model) for model in result.models], console)
+        _print_layer_times(result.layers, [bench_name(model) for model in result.models], console)
     machine = result.host
     console.print(
         _text(
@@ -177,16 +178,12 @@ def print_bench(result: BenchResult) -> None:
     )
 
 
-def _bench_name(model: ModelBench) -> str:
-    return Path(model.path).name + (" (int8)" if model.int8 else "")
-
-
 def _int8_answer(model: ModelBench, samples: int) -> str:
     """What quantising did to the answer."""
     agreed = model.argmax_agreement
     argmax = "" if agreed is None else f", the same argmax on {agreed:.1%} of them"
     error = f"relative L2 error {_number(model.rel_l2)}"
-    return f"{_bench_name(model)}: on {count(samples, 'input')} {error}{argmax}"
+    return f"{bench_name(model)}: on {count(samples, 'input')} {error}{argmax}"
 
 
 def _print_layer_times(times: LayerTimes, models: Sequence[str], console: Console) -> None:

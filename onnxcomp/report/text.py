@@ -1,9 +1,12 @@
 """Figures as people read them, the same in the terminal and in documents."""
 
 from collections.abc import Callable
+from math import floor
 from typing import Any
 
 from onnxcomp.report.schema import Report
+
+_NOISE = 1.03  # times as fast, by which repeats differ
 
 
 def summary(report: Report) -> str:
@@ -12,19 +15,34 @@ def summary(report: Report) -> str:
     sizes = f"{size(before.bytes)} -> {size(after.bytes)}"
     if latency.before_ms is None:
         return f"{sizes}, nothing rewritten"
-    pace = f"{latency.speedup:.2f}x faster" if latency.speedup >= 1.03 else "as fast as before"
-    return f"{sizes}, {pace} on {count(latency.threads, 'thread')}, {_outputs(report)}"
+    return f"{sizes}, {_pace(latency.speedup)} on {count(latency.threads, 'thread')}, {_outputs(report)}"
+
+
+def _pace(speedup: float) -> str:
+    if speedup >= _NOISE:
+        return f"{speedup:.2f}x faster"
+    return "as fast as before" if speedup * _NOISE >= 1 else f"{speedup:.2f}x the speed"
 
 
 def _outputs(report: Report) -> str:
     """How the outputs compare: equal but for rounding, or how near, where weights have changed."""
-    outputs = report.verify["outputs"]
-    error = max((output["rel_l2"] or 0.0 for output in outputs), default=0.0)
+    error, agreement = worst_outputs(report)
     if not any(layer.error for layer in report.layers):
         return f"outputs equal to {error:.0e}" if error else "outputs the same"
-    agreement = min((o["argmax_agreement"] for o in outputs if o["argmax_agreement"] is not None), default=None)
-    same = "" if agreement is None else f", argmax the same on {agreement:.1%}"
+    same = "" if agreement is None else f", argmax the same on {at_least(agreement)}"
     return f"outputs within {error:.1%}{same}"
+
+
+def worst_outputs(report: Report) -> tuple[float, float | None]:
+    """The largest relative L2 error of an output, and the smallest agreement; None where no output has classes."""
+    outputs = report.verify["outputs"]
+    agreements = [one["argmax_agreement"] for one in outputs if one["argmax_agreement"] is not None]
+    return max((one["rel_l2"] or 0.0 for one in outputs), default=0.0), min(agreements, default=None)
+
+
+def at_least(value: float) -> str:
+    """A share in per cent, never rounded up: what is not all is not 100 %."""
+    return f"{floor(1000 * value) / 10:.1f}%"
 
 
 def size(bytes_: int) -> str:

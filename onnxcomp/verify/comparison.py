@@ -11,7 +11,7 @@ import onnxruntime as ort
 from onnxcomp.calibration import Data
 from onnxcomp.errors import ModelError
 from onnxcomp.runtime.session import Feed, name_of, run, session
-from onnxcomp.verify.output import OutputComparison, OutputErrors, Tolerance
+from onnxcomp.verify.output import OutputComparison, OutputErrors, Tolerance, plain
 
 MAX_BYTES = 1 << 26  # of a reference's outputs, kept
 
@@ -33,7 +33,7 @@ class Comparison:
             "reason": self.reason,
             "inputs": self.inputs,
             "rewrite_max_rel_error": None,
-            "tolerance": vars(self.tolerance),
+            "tolerance": {name: plain(value) for name, value in vars(self.tolerance).items()},
             "outputs": [output.to_json() for output in self.outputs],
         }
 
@@ -111,11 +111,12 @@ def compare(
     rtol: float | None = None,
     atol: float | None = None,
     max_error: float = 1e-3,
+    min_agreement: float | None = None,
     library: bool = True,
 ) -> Comparison:
     """Compare `b` with the reference `a` on all of `data`: see `Reference.compare`."""
     reference = Reference(a, data, threads=threads, batch=batch, library=library, max_bytes=0)
-    return reference.compare(b, Tolerance(max_error, rtol, atol))
+    return reference.compare(b, Tolerance(max_error, rtol, atol, min_agreement))
 
 
 def _interface_difference(a: ort.InferenceSession, b: ort.InferenceSession) -> str | None:

@@ -29,12 +29,14 @@ class Tolerance:
     """When an output passes.
 
     Floats: rel_l2 <= max_error. Others: the share of elements that differ <= max_error. Where `rtol` or `atol` is
-    given, instead: |d| <= atol + rtol |a| for every element.
+    given, instead: |d| <= atol + rtol |a| for every element. Where `min_agreement` is given, also: the argmax of an
+    output that has classes agrees on at least that share of the samples.
     """
 
     max_error: float = 1e-3
     rtol: float | None = None
     atol: float | None = None
+    min_agreement: float | None = None
 
     @property
     def elementwise(self) -> bool:
@@ -69,7 +71,7 @@ class OutputComparison:
 
     def to_json(self) -> dict[str, Any]:
         """For a report: numbers that JSON has no word for are None."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 class OutputErrors:
@@ -152,7 +154,8 @@ class OutputErrors:
         rel_l2 = _ratio(math.sqrt(self._dd), math.sqrt(self._aa))
         norms = math.sqrt(self._aa) * math.sqrt(self._bb)
         cosine = max(-1.0, min(1.0, self._ab / norms)) if norms else float(self._aa == self._bb)
-        reason = self.reason or self._fault(rel_l2)
+        agreement = self._agreed / self._judged if self._judged else None
+        reason = self.reason or self._fault(rel_l2) or self._disagreement(agreement)
 
         def number(value: float) -> float | None:
             return value if self.numbers and self.reason is None else None
@@ -170,11 +173,17 @@ class OutputErrors:
             p99_rel=number(self._rel.at(0.99)),
             rel_l2=number(rel_l2),
             cosine=number(cosine),
-            argmax_agreement=self._agreed / self._judged if self._judged else None,
+            argmax_agreement=agreement,
             nan=(self.nan[0], self.nan[1]),
             inf=(self.inf[0], self.inf[1]),
             unequal=self.unequal,
         )
+
+    def _disagreement(self, agreement: float | None) -> str | None:
+        least = self.tolerance.min_agreement
+        if least is None or agreement is None or agreement >= least:
+            return None
+        return f"the same argmax on {agreement:.2%} of the samples, below {least:.2%}"
 
     def _fault(self, rel_l2: float) -> str | None:
         tolerance = self.tolerance
@@ -212,7 +221,8 @@ def _ratio(error: float, reference: float) -> float:
     return 1.0 if error else 0.0
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return list(value) if isinstance(value, tuple) else value

@@ -51,7 +51,7 @@ class StandInPass(Pass):
         problem = problem_of(site, context, sequential=self.options.sequential)
         with fit_for(problem.size):
             fit = self.fitted(site, candidate, problem, context)
-        return replace(fit, timing=candidate.timing)
+        return replace(fit, timing=candidate.timing, network_change=candidate.network_change)
 
     @abstractmethod
     def fitted(self, site: FactorSite, candidate: Candidate, problem: LayerProblem, context: Context) -> Candidate:

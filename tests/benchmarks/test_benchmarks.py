@@ -86,8 +86,8 @@ def test_methods_that_are_not_what_is_claimed(
     alone: float, reported: float, agreement: float, fault: str | None
 ) -> None:
     rows = [
-        {"methods": "all", "speedup": 2.0, "reported": reported, "agreement": agreement},
-        {"methods": "penni", "speedup": alone, "reported": alone, "agreement": 96.0},
+        {"methods": "all", "speedup": 2.0, "beside": 2.0, "reported": reported, "agreement": agreement},
+        {"methods": "penni", "speedup": alone, "beside": 2.0, "reported": alone, "agreement": 96.0},
     ]
     assert list(methods.faults_of(rows, 95)) == ([fault] if fault else [])
 

@@ -13,7 +13,7 @@ PAGES = (
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md", "benchmarks/README.md")),
 )
 RUN = ("sh", "python")
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- (?:not run: .+|test-command) -->\n$")
 
 
@@ -28,7 +28,7 @@ class Block:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """All that have a language."""
+    """All of them, directives too, whose language is the name in braces."""
     text = page.read_text(encoding="utf-8")
     return [
         Block(
@@ -38,7 +38,6 @@ def blocks_of(page: Path) -> list[Block]:
             skipped=bool(_NOT_RUN.search(text, 0, found.start())),
         )
         for found in _FENCE.finditer(text)
-        if found[1]
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.docs.blocks import PAGES, REPOSITORY, RUN, Block, blocks_of, prepare
 
 RUNNABLE = [page for page in PAGES if any(b.language in RUN and not b.skipped for b in blocks_of(page))]
-SECONDS = 300  # of a page: to find a command that hangs
+SECONDS = 300  # of a block: to find a command that hangs
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """compress on a trained network: the bound holds, more is saved than by pruning alone, and the plan repeats it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,13 @@ def test_the_bound_holds_and_it_beats_pruning_alone(compressed: tuple[Path, Path
 def test_a_plan_is_repeated_on_its_data_alone(compressed: tuple[Path, Path, Report], tmp_path: Path) -> None:
     out, plan, _ = compressed
     again, other = tmp_path / "again.onnx", tmp_path / "other.npz"
-    arguments = ("--replay", plan, "--min-agreement", AGREEMENT, "--threads", 1)
-    assert onnxcomp("optimize", MODEL, again, "--data", DATA, *arguments).exit_code == 0
+    arguments = ("--replay", plan, "--threads", 1)  # the bound is in the plan
+    assert onnxcomp("optimize", MODEL, again, "--data", DATA, *arguments, "--json", tmp_path / "r.json").exit_code == 0
     assert again.read_bytes() == out.read_bytes() != MODEL.read_bytes()
+    (held,) = json.loads((tmp_path / "r.json").read_text())["budget"]
+    assert (held["option"], held["asked"], held["met"]) == ("--min-agreement", AGREEMENT, True)
+    stricter = onnxcomp("optimize", MODEL, again, "--data", DATA, *arguments, "--max-error", 1e-6)
+    assert_refused(stricter, 4, "above 1e-06")
     with np.load(DATA) as data:
         np.savez(other, input=data["input"][:100])
     refused = onnxcomp("optimize", MODEL, again, "--data", other, *arguments)

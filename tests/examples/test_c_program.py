@@ -42,7 +42,9 @@ def test_the_same_to_the_bit(threads: int, infer: Path, tmp_path: Path) -> None:
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize(("bytes_", "words"), [(4, "no whole samples"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("bytes_", "words"), [(4, "no whole samples"), (0, "float32"), (1023, "float32"), (None, "cannot be read")]
+)
 def test_wrong_input_is_said(bytes_: int | None, words: str, infer: Path, tmp_path: Path) -> None:
     if bytes_ is not None:
         (tmp_path / "input.bin").write_bytes(bytes(bytes_))

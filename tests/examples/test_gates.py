@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import yaml
 
@@ -15,9 +16,9 @@ EXAMPLES = REPOSITORY / "examples"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A folder with the files that the examples name, and the environment to run in."""
-    environment = prepare(tmp_path, tmp_path / "cache")
+    environment = prepare(tmp_path, tmp_path_factory.getbasetemp() / "cache")  # one for all
     shutil.copy(REPOSITORY / "models" / "digits_pruned.onnx", tmp_path / "model.onnx")
     shutil.copy(REPOSITORY / "models" / "digits.npz", tmp_path / "calibration.npz")
     return tmp_path, environment
@@ -28,6 +29,16 @@ def run(command: str, folder: tuple[Path, dict[str, str]], **more: str) -> subpr
     return subprocess.run(
         ["bash", "-ec", command], cwd=place, env={**environment, **more}, capture_output=True, text=True
     )
+
+
+def make_wrong(path: Path) -> None:
+    """The network with its answers reversed."""
+    model = onnx.load(REPOSITORY / "models" / "digits.onnx")
+    (output,) = model.graph.output
+    last = next(node for node in model.graph.node if output.name in node.output)
+    last.output[0] = "reversed"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["reversed"], [output.name]))
+    onnx.save(model, path)
 
 
 def steps() -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -53,5 +64,7 @@ def test_the_hooks_pass_and_fail(folder: tuple[Path, dict[str, str]]) -> None:
     ship = "onnxcomp optimize model.onnx shipped.onnx --data calibration.npz --plan plan.json --quiet"
     assert run(ship, folder).returncode == 0
     assert [run(hook, folder).returncode for hook in (verify, replay)] == [0, 0]
-    shutil.copy(REPOSITORY / "models" / "digits.onnx", folder[0] / "shipped.onnx")  # somebody's own
-    assert run(replay, folder).returncode != 0
+    make_wrong(folder[0] / "shipped.onnx")
+    verified, replayed = run(verify, folder), run(replay, folder)
+    assert verified.returncode == 4 and "the same argmax" in verified.stdout
+    assert replayed.returncode == 1 and "shipped.onnx differ" in replayed.stdout  # what cmp says

@@ -1,5 +1,6 @@
 """The knapsack: exact against brute force, within its limit, and the cheapest where nothing is."""
 
+import ctypes
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxcomp.numerics.allocation import Array, Joint, allocate, cheapest
+from onnxcomp.numerics.allocation import Array, Joint, _silenced_stdout, allocate, cheapest
 from onnxcomp.numerics.allocation import total as whole
 from onnxcomp.numerics.cut import Cut
 
@@ -93,3 +94,13 @@ def test_what_choices_cost_together_counts(sizes: list[int], seed: int, tightnes
     found = allocate(costs, losses, limit, joint)
     assert spent(found) <= limit + 1e-5
     assert total(losses, found) <= min(total(losses, one) for one in every if spent(one) <= limit - 1e-5) + 1e-6
+
+
+def test_what_the_solver_prints_stays_off_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    c = ctypes.CDLL(None)
+    c.printf(b"before\n")
+    with _silenced_stdout():
+        c.printf(b"debugging\n")
+    c.printf(b"after\n")
+    c.fflush(None)
+    assert capfd.readouterr().out == "before\nafter\n"

@@ -83,6 +83,7 @@ def test_defaults() -> None:
         },
         {"data": "m:f", "max_drop": 1, "metric": "m:g", "target_speedup": 2.5, "goal": "size", "threads": 2},
         {"target_size": "25%", "dry_run": True, "require_gain": True},
+        {"target_size": "25%", "goal": "latency", "data": "calib.0"},
         {"replay": Path("a plan.json")},
     ],
 )

@@ -18,6 +18,9 @@ LAYER = {
     "options": dict,
     "reason": str | None,
     "error": FIGURE_OR_NONE,
+    "output_error": FIGURE_OR_NONE,
+    "network_change": FIGURE_OR_NONE,
+    "reasons": [str],
     "parameters": (int, int),
     "bytes": (int, int),
     "macs": (int | None, int | None),
@@ -46,6 +49,10 @@ OPTIMIZE = {
     "passes": [PASS],
     "verify": VERIFY,
     "latency": LATENCY,
+    "budget": [{"option": str, "asked": FIGURE, "measured": FIGURE_OR_NONE, "used": FIGURE_OR_NONE, "met": bool}],
+    "search": dict | None,
+    "command": str | None,
+    "plan": dict | None,
 }
 MODEL = dict.fromkeys(("median_ms", "p95_ms", "speedup", "load_ms"), FIGURE) | {
     "path": str,

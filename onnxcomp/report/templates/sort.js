@@ -1,4 +1,4 @@
-// Headers of tables that can be sorted become buttons. A cell is sorted by its data-by, or else by its text.
+// Headers of tables that can be sorted become buttons. A cell is sorted by its data-by, or else by its text; "-" comes last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -6,6 +6,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const cell = row.cells[column];
     return cell.dataset.by === undefined ? cell.textContent.trim() : Number(cell.dataset.by);
   };
+  const order = (x, y) =>
+    typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -17,8 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const rows = [...body.rows].sort((a, b) => {
         const [x, y] = [value(a, column), value(b, column)];
-        const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
-        return up ? order : -order;
+        return (x === "-") - (y === "-") || (up ? order(x, y) : order(y, x));
       });
       body.append(...rows);
     });
