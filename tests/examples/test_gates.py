@@ -46,7 +46,7 @@ def steps() -> tuple[dict[str, str], list[dict[str, Any]]]:
     return action["env"], action["jobs"]["gate"]["steps"]
 
 
-@pytest.mark.parametrize(("budget", "code"), [(None, 0), ("--max-drop 1 --target-size 1%", 3)])
+@pytest.mark.parametrize(("budget", "code"), [(None, 0), ("--passes fold-batchnorm --target-size 1%", 3)])
 def test_the_action_passes_and_fails(budget: str | None, code: int, folder: tuple[Path, dict[str, str]]) -> None:
     environment, found = steps()
     environment |= {"BUDGET": budget or environment["BUDGET"]}
