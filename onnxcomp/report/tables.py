@@ -12,6 +12,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -41,6 +42,15 @@ def _console() -> Console:
     return console
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """Says what it is, and nothing where it is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Such as "0:01:20 left"."""
+        known = task.time_remaining is not None and not task.finished
+        return Text(f"{super().render(task)} left", "cyan") if known else Text()
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Tell]:
     """Progress bars on a terminal, nothing elsewhere; gives the function to report progress to.
@@ -58,8 +68,7 @@ def progress(quiet: bool) -> Iterator[Tell]:
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left", style="dim"),
-        TimeRemainingColumn(),
+        _TimeLeft(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         search = bar.add_task(SEARCH, total=None, visible=False)
