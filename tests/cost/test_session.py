@@ -9,7 +9,7 @@ from onnx import parser
 
 from onnxcomp.cost.layers import LayerClass, dense_model, sparse_model
 from onnxcomp.errors import ModelError, OnnxcompError
-from onnxcomp.runtime import session as session_module
+from onnxcomp.runtime import loader
 from onnxcomp.runtime.session import default_threads, library_path, reason, register, run, runs, session
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17, "ai.onnxcomp" : 1]>'
@@ -91,14 +91,14 @@ def test_reasons_are_one_line() -> None:
 
 
 def test_a_missing_library_tells_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "LIBRARY", "libmissing.so")
+    monkeypatch.setattr(loader, "LIBRARY", "libmissing.so")
     for call in (library_path, lambda: session(model(DOUBLE)), lambda: register(ort.SessionOptions())):
         with pytest.raises(OnnxcompError, match=r"libmissing\.so is missing from .*: reinstall onnxcomp, or build it"):
             call()
 
 
 def test_a_library_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "LIBRARY", "session.py")
+    monkeypatch.setattr(loader, "LIBRARY", "session.py")
     with pytest.raises(OnnxcompError, match=r"session\.py: ONNX Runtime .* cannot use it"):
         register(ort.SessionOptions())
 

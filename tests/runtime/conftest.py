@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcomp.runtime import session as runtime
+from onnxcomp.runtime import loader
 
 LIBRARY_VARIABLE = "ONNXCOMP_TEST_LIBRARY"
 
@@ -14,4 +14,4 @@ LIBRARY_VARIABLE = "ONNXCOMP_TEST_LIBRARY"
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the library that the environment names, where it names one."""
     if other := os.environ.get(LIBRARY_VARIABLE):
-        monkeypatch.setattr(runtime, "library_path", lambda: Path(other))
+        monkeypatch.setattr(loader, "library_path", lambda: Path(other))

@@ -11,6 +11,7 @@ import pytest
 
 from onnxcomp.formats import basis_conv, sparse_conv, sparse_gemm
 from onnxcomp.formats.activation import ACTIVATIONS
+from onnxcomp.runtime import loader
 from onnxcomp.runtime import session as runtime
 from tests.runtime.basis_models import basis_case, basis_model
 from tests.runtime.conftest import LIBRARY_VARIABLE
@@ -141,7 +142,7 @@ def sanitized_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (configure, [cmake, "--build", str(build), "--target", "onnxcomp"]):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
-    return build / runtime.LIBRARY
+    return build / loader.LIBRARY
 
 
 def sanitizer_runtime(name: str) -> str:
