@@ -135,15 +135,14 @@ def _budget(report: Report, rows: Sequence[Row]) -> Chart | None:
     """The share of the budget that is used, divided among the layers."""
     used = max((one.used for one in report.budget if one.used is not None), default=None)
     of, whole = ("of the budget", used) if used is not None and used > 0 else ("of all that changed", 1.0)
-    shares = [(row.layer, row.used * whole) for row in rows if row.used is not None]
+    shares = [(row, row.used * whole) for row in rows if row.used is not None]
     drawn = _most(shares, lambda one: one[1], _LAYERS)
     if not drawn:
         return None
     drawing = Drawing(_ROW * len(drawn))
     scale = WIDTH / max(share for _, share in drawn)
-    for number, (layer, share) in enumerate(drawn):
-        error = layer.error or 0.0 if layer.output_error is None else layer.output_error
-        _row(drawing, number, layer.name, f"{error:.1%} off, {share:.1%}", [(0, share * scale, "after")])
+    for number, (row, share) in enumerate(drawn):
+        _row(drawing, number, row.layer.name, f"{row.error:.1%} off, {share:.1%}", [(0, share * scale, "after")])
     told = "" if used is None else f" {max(used, 0.0):.0%} of the budget is used."
     caption = (
         f"How much {of} is each layer's, divided in proportion to what it does alone.{told} Off: the relative error of "

@@ -54,7 +54,6 @@ def write_inspection(inspection: Inspection, path: Path) -> None:
 
 
 def _write(name: str, page: dict[str, Any], path: Path) -> None:
-    check_path(path)
     environment = Environment(
         loader=PackageLoader("onnxcomp.report"),
         autoescape=select_autoescape(["html.j2"]),

@@ -41,6 +41,16 @@ class Row:
         """Whether anything was done."""
         return self.layer.method != "dense"
 
+    @property
+    def error(self) -> float:
+        """Of the layer's output on the data, or of its weight where nothing was fitted; relative L2."""
+        return error_of(self.layer)
+
+
+def error_of(layer: LayerSection) -> float:
+    """See `Row.error`."""
+    return (layer.error or 0.0) if layer.output_error is None else layer.output_error
+
 
 def report_page(report: Report, *, drawn: bool) -> dict[str, Any]:
     """What `optimize` did; `drawn` with charts."""
@@ -112,13 +122,9 @@ def shares_of(layers: Sequence[LayerSection]) -> dict[int, float]:
     """
     changed = {number: layer for number, layer in enumerate(layers) if layer.error}
     known = all(layer.network_change is not None for layer in changed.values())
-    harms = {n: abs(layer.network_change or 0.0) if known else _error(layer) ** 2 for n, layer in changed.items()}
+    harms = {n: abs(layer.network_change or 0.0) if known else error_of(layer) ** 2 for n, layer in changed.items()}
     whole = sum(harms.values())
     return {number: harm / whole for number, harm in harms.items()} if 0 < whole < inf else {}
-
-
-def _error(layer: LayerSection) -> float:
-    return (layer.error or 0.0) if layer.output_error is None else layer.output_error
 
 
 def _tiles(report: Report) -> list[Tile]:
