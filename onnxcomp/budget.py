@@ -1,6 +1,5 @@
 """Was the budget met? Agreement, accuracy, speed and size, each against what was asked for."""
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration import Data
 from onnxcomp.cost.size import file_bytes
-from onnxcomp.errors import DataError, NothingGained, UsageError
+from onnxcomp.errors import DataError, NothingGained
 from onnxcomp.runtime.session import run, session
 from onnxcomp.settings import Settings
+from onnxcomp.user_code import imported, theirs
 from onnxcomp.verify import Comparison
 
 Metric = Callable[[dict[str, NDArray[Any]], NDArray[Any] | None], float]
@@ -144,14 +144,14 @@ def _metric(settings: Settings, data: Data) -> Metric:
         return _top1
     if callable(settings.metric):
         return settings.metric
-    module, colon, name = settings.metric.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name) if colon else None
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"--metric {settings.metric}: {error}") from error
-    if not callable(found):
-        raise UsageError(f"--metric {settings.metric}: give module:function, a function of (outputs, labels)")
-    return found  # type: ignore[no-any-return]
+    named = f"--metric {settings.metric}"
+    function = imported(settings.metric, named)
+
+    def called(outputs: dict[str, NDArray[Any]], labels: NDArray[Any] | None) -> float:
+        with theirs(named):
+            return float(function(outputs, labels))
+
+    return called
 
 
 def _top1(outputs: dict[str, NDArray[Any]], labels: NDArray[Any] | None) -> float:

@@ -6,13 +6,8 @@ without that dimension is one sample. The function is called anew for every pass
 each time.
 """
 
-import importlib
-import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +16,7 @@ from numpy.typing import NDArray
 from onnxcomp.calibration.inputs import InputSpec
 from onnxcomp.calibration.samples import Samples
 from onnxcomp.errors import DataError
-
-PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_][\w.]*)")
-"""What a `module:function` looks like."""
+from onnxcomp.user_code import imported, theirs
 
 
 @dataclass(frozen=True)
@@ -40,10 +33,10 @@ class CallableSource:
 
     def read(self, size: int) -> Iterator[Samples]:
         """Feeds, however large; `size` is the function's to choose."""
-        with _theirs(self.name):
+        with theirs(self.name):
             feeds = iter(self.function())
         while True:
-            with _theirs(self.name):
+            with theirs(self.name):
                 item = next(feeds, _END)
             if item is _END:
                 return
@@ -74,16 +67,7 @@ class CallableSource:
 
 def from_name(source: str, inputs: Sequence[InputSpec]) -> CallableSource:
     """Import `module:function`; modules in the working folder are found. Raises DataError."""
-    match = PATTERN.fullmatch(source)
-    if match is None:
-        raise DataError(f"{source}: not a module:function")
-    with _working_folder_importable(), _theirs(source):
-        found: Any = importlib.import_module(match["module"])
-    for attribute in match["function"].split("."):
-        if not hasattr(found, attribute):
-            raise DataError(f"{source}: {match['module']} has no '{match['function']}'; check the name")
-        found = getattr(found, attribute)
-    return from_function(found, inputs, source)
+    return from_function(imported(source, source), inputs, source)
 
 
 def from_function(function: Any, inputs: Sequence[InputSpec], name: str = "") -> CallableSource:
@@ -97,25 +81,3 @@ def from_function(function: Any, inputs: Sequence[InputSpec], name: str = "") ->
 
 
 _END = object()
-
-
-@contextmanager
-def _theirs(name: str) -> Iterator[None]:
-    """Around a user's code: whatever it raises is for the user to hear, on one line."""
-    try:
-        yield
-    except Exception as error:
-        raise DataError(f"{name}: raised {type(error).__name__}: {' '.join(str(error).split())}") from error
-
-
-@contextmanager
-def _working_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    if folder in sys.path:
-        yield
-        return
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -15,6 +15,7 @@ from onnxcomp.calibration.samples import Source
 from onnxcomp.calibration.synthetic import random_data
 from onnxcomp.errors import DataError
 from onnxcomp.runtime.session import runs
+from onnxcomp.user_code import NAME
 
 
 def open_data(
@@ -74,7 +75,7 @@ def _source(source: object, specs: Sequence[InputSpec]) -> Source:
         return callables.from_function(source, specs)
     if Path(source).exists():
         return arrays.from_file(Path(source), specs)
-    if callables.PATTERN.fullmatch(str(source)):
+    if NAME.fullmatch(str(source)):
         return callables.from_name(str(source), specs)
     raise DataError(f"{source}: no such file or folder; give an .npz, an .npy, a folder of images or module:function")
 

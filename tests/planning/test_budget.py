@@ -103,7 +103,7 @@ def test_a_metric_of_the_users(
     metric: Callable[..., float] | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_metric.py").write_text(f"from {__name__} import total as total\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     verdict = measured(tmp_path, 4, 3, labels=False, max_drop=1, metric=metric)
     assert [one.measured for one in verdict.held] == [2]  # one of four ones became minus one
     assert verdict.exit == 3
@@ -113,6 +113,13 @@ def test_a_metric_of_the_users(
 def test_a_metric_that_is_none(metric: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--metric {metric}"):
         measured(tmp_path, 4, 4, max_drop=1, metric=metric)
+
+
+def test_a_metric_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_failing_metric.py").write_text("def divided(outputs, labels):\n    return 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="--metric my_failing_metric:divided: raised ZeroDivisionError"):
+        measured(tmp_path, 4, 4, max_drop=1, metric="my_failing_metric:divided")
 
 
 def test_a_drop_without_labels_names_the_other_way(tmp_path: Path) -> None:
