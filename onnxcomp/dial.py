@@ -3,7 +3,8 @@
 Both are taken to change once from step to step: a target that is met stays met, a bound that is missed stays missed.
 How near a step came to either tells where that is: what is used up of the bound, and what is reached of a target, grow
 by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
-where that does not help the interval is halved.
+where that does not help the interval is halved. Where a try takes long, a step that is likely to miss the bound by much
+is taken to miss it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ STEPS = 16  # of the dial: each is fitted and measured as a whole network, so th
 FINER = 4  # times as many, where a try takes no time
 _QUICK_S = 5.0  # of one
 _TRIES = 5  # as a rule, the other losses included
+_SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next step is not tried
 _GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
 
 Loss = Literal["network", "layer"]
@@ -102,7 +104,8 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
         return replace(rest, dial=nothing, trials=trials)
     if best.dial.share < 1 and not best.trial.enough and not notes:
         share = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for"
-        notes = (f"{share}: not within {judge.bound} beyond",)
+        seen = any(dial.share > best.dial.share for dial in trials)
+        notes = (f"{share}: not within {judge.bound} beyond{'' if seen else ', as far as can be expected'}",)
     return Bounded(best.run(), notes, best.dial, trials)
 
 
@@ -126,20 +129,24 @@ def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
         yield least
         return
     best = None
-    for best in _approached(tried, 1.0 if whole or judge.reached else 0.5, least.trial.reached):
+    start = 1.0 if whole or judge.reached else 0.5
+    for best in _approached(tried, start, least.trial.reached, to_target=judge.reached is not None):
         yield best
     if best and not best.trial.exact:  # else there was nothing to choose from, by whichever loss
         yield from _climbed(tried, best)
 
 
-def _approached(tried: _Try, start: float, least: float) -> Iterator[_Tried]:
+def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to.
 
     Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
     passes one, which is `least` where nothing is done, and first looked for at the share `start`.
     """
     found = tried(start, "network")
-    steps = STEPS * FINER if found.trial.seconds < _QUICK_S else STEPS
+    quick = found.trial.seconds < _QUICK_S
+    steps = STEPS * FINER if quick else STEPS
+    growth = _GROWTH ** (STEPS / steps)
+    margin = 0.0 if quick or to_target else _SURELY
     low, high, met = (0, least), (steps + 1, inf), False
     widths, place = [high[0]], round(start * steps)
     while True:
@@ -152,25 +159,22 @@ def _approached(tried: _Try, start: float, least: float) -> Iterator[_Tried]:
         else:
             high = place, trial.figure
         widths.append(high[0] - low[0])
-        if widths[-1] <= 1:
+        passes = _passes(low, high, growth)
+        if widths[-1] <= 1 or (low[1] and passes < low[0] + margin):
             return
         slow = len(widths) > 2 and 2 * widths[-1] > widths[-3]
-        place = (low[0] + high[0]) // 2 if slow else _where_one(low, high, _GROWTH ** (STEPS / steps))
+        place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))
         found = tried(place / steps, "network")
 
 
-def _where_one(low: tuple[int, float], high: tuple[int, float], growth: float) -> int:
+def _passes(low: tuple[int, float], high: tuple[int, float], growth: float) -> float:
     """Between steps at which a figure is less and more than one: where it is likely to pass it."""
     (k0, f0), (k1, f1) = low, high
     if 0 < f0 < f1 < inf:
-        guess = k0 + (k1 - k0) * log(1 / f0) / log(f1 / f0)
-    elif f0 > 0:
-        guess = k0 + log(1 / f0) / log(growth)
-    elif f1 < inf:
-        guess = k1 - log(f1) / log(growth)
-    else:
-        guess = k1
-    return int(min(max(guess, k0 + 1), k1 - 1))
+        return k0 + (k1 - k0) * log(1 / f0) / log(f1 / f0)
+    if f0 > 0:
+        return k0 + log(1 / f0) / log(growth)
+    return k1 - log(f1) / log(growth) if f1 < inf else k1
 
 
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:

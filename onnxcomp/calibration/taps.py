@@ -46,7 +46,8 @@ class Taps:
                     self._fed.append(name)
             cut.sweep()
             library = any(domain == DOMAIN for domain, _ in model.functions)
-            self._session = session(cut.to_proto().SerializeToString(), threads, library)
+            # What is read goes into linear algebra, whose threads would wait for the cores of a session that spins.
+            self._session = session(cut.to_proto().SerializeToString(), threads, library, alone=False)
 
     def read(self, feed: Feed) -> Feed:
         """The tensors by name. Raises ModelError where the model fails on `feed`."""

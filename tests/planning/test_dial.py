@@ -1,6 +1,7 @@
 """How far a pass with a budget may go: where the bound holds, by which loss, in few attempts."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from math import prod
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class Network:
         target: int | None = None,
         interrupt: int | None = None,
         growth: Callable[[int], float] = lambda _: 1.5,
+        used: float = 0.9999,
         **holds: int,
     ):
         self.holds = holds
         self.growth = growth
+        self.used = used  # of the bound, at the last step that holds
         self.target = target
         self.interrupt = interrupt
         self.store: Store | None = None
@@ -57,7 +60,7 @@ class Network:
         last = self.dials[-1]
         steps, holds = round(last.share * STEPS), self.holds[last.loss]
         between = prod(self.growth(step) for step in range(min(steps, holds) + 1, max(steps, holds) + 1))
-        return 0.9999 * between if steps > holds else 0.9999 / between
+        return self.used * between if steps > holds else self.used / between
 
     def change(self, _model: Model) -> float:
         return self.layer_change if self.dials[-1].loss == "layer" else 1.0
@@ -105,6 +108,21 @@ def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
         network.search()
     mean = sum(len(network.dials) for network in networks) / len(networks)
     assert mean < 6.2  # no step and the other loss included; the whole way and halves would be 9
+
+
+@pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.85, False), (0.75, True)])
+@pytest.mark.parametrize("holds", range(1, COARSE))
+def test_a_step_that_takes_long_and_is_likely_to_miss(
+    used: float, likely: bool, holds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried; which one is the farthest comes out the same."""
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    network = Network(network=holds * FINER, layer=0, growth=lambda _: 1.5 ** (1 / FINER), used=used)
+    dial, notes = network.search()
+    assert dial == Dial(holds / COARSE)
+    beyond = [dial for dial in network.dials if dial.share > holds / COARSE]
+    assert likely <= (Dial((holds + 1) / COARSE) in beyond) and len(network.dials) <= 7
+    assert notes[0].endswith("not within --bound 1 beyond" + (", as far as can be expected" if not beyond else ""))
 
 
 @pytest.mark.parametrize("beyond", [FINER, 2 * FINER])
