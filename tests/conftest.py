@@ -13,6 +13,11 @@ settings.load_profile("onnxcomp")
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first: at the end one process would be left alone with it."""
+    items.sort(key=lambda item: "large" not in item.keywords)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests find out is not kept for the user, nor the other way round."""

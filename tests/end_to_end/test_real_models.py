@@ -19,7 +19,8 @@ from onnxcomp.runtime.session import run, session
 from tests.conftest import SHARED
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
-HEAVY = {"light_vgg19"}  # 144 million weights, computed when a session loads: 2 GB and half a minute
+# 61 to 144 million weights, computed when a session loads: up to 2 GB, a minute or more.
+HEAVY = {"light_bvlc_alexnet", "light_vgg19", "light_zfnet512"}
 MODELS = [
     pytest.param(path, id=path.stem, marks=pytest.mark.large if path.stem in HEAVY else ())
     for path in (*sorted((SHARED / "models").glob("*.onnx")), *sorted(LIGHT.glob("*.onnx")))
