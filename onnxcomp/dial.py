@@ -23,7 +23,8 @@ from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
 FINER = 4  # times as many, where a try takes no time
-_QUICK_S = 5.0  # of one
+COARSER = 2  # times fewer, where it takes minutes
+_QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
 _SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next step is not tried
 _GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
@@ -143,10 +144,9 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
     passes one, which is `least` where nothing is done, and first looked for at the share `start`.
     """
     found = tried(start, "network")
-    quick = found.trial.seconds < _QUICK_S
-    steps = STEPS * FINER if quick else STEPS
+    steps = _steps(found.trial)
     growth = _GROWTH ** (STEPS / steps)
-    margin = 0.0 if quick or to_target else _SURELY
+    margin = 0.0 if steps > STEPS or to_target else _SURELY
     low, high, met = (0, least), (steps + 1, inf), False
     widths, place = [high[0]], round(start * steps)
     while True:
@@ -162,9 +162,17 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
         passes = _passes(low, high, growth)
         if widths[-1] <= 1 or (low[1] and passes < low[0] + margin):
             return
-        slow = len(widths) > 2 and 2 * widths[-1] > widths[-3]
+        guessed = not low[1] or high[1] == inf  # by one figure, and the growth that is usual
+        slow = len(widths) > 2 and 2 * widths[-1] > widths[-2 if guessed else -3]
         place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))
         found = tried(place / steps, "network")
+
+
+def _steps(first: Trial) -> int:
+    """How many the dial has, by how long the first try took."""
+    if first.seconds < _QUICK_S:
+        return STEPS * FINER
+    return STEPS if first.seconds < _SLOW_S else STEPS // COARSER
 
 
 def _passes(low: tuple[int, float], high: tuple[int, float], growth: float) -> float:
@@ -180,6 +188,7 @@ def _passes(low: tuple[int, float], high: tuple[int, float], growth: float) -> f
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
     """What the layers' losses reach from there: as much with less change, or more where `best` is not enough."""
     start = share = best.dial.share
+    step = 1 / min(STEPS, _steps(best.trial))
     while share <= 1:
         found = tried(share, "layer")
         worse = found.trial.change >= best.trial.change or found.trial.enough < best.trial.enough
@@ -188,4 +197,4 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
         yield found
         if found.trial.enough:
             return
-        share += 1 / STEPS
+        share += step

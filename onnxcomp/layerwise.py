@@ -156,9 +156,14 @@ class Layerwise:
         """Some of these layers will be asked for, in this order and not `sequential`; by default it is the graph's."""
         self._expected = outputs
 
-    def forget(self) -> None:
-        """Nothing else is tried on the layer last asked for: its problem takes up half a gigabyte where it is large."""
+    def forget(self, *, ahead: bool = False) -> None:
+        """Nothing else is tried on the layer last asked for: its problem takes up half a gigabyte where it is large.
+
+        `ahead`: nor on any behind it, what was gathered of these included.
+        """
         self._alone = {}
+        if ahead:
+            self._ahead = {}
 
     def replaced(self, by: Fragment) -> Model:
         """The original network with `by`, and nothing else, where it gave the same outputs."""

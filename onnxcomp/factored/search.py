@@ -6,6 +6,7 @@ On data that error is an estimate, too high above all where both factors have pi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -18,6 +19,7 @@ from onnxcomp.numerics import als
 from onnxcomp.numerics.kronecker import KroneckerShape, reconstruct, shapes_of, unfold
 from onnxcomp.numerics.moments import Array, energy
 from onnxcomp.numerics.spectrum import tail_energies
+from onnxcomp.workers import processes_here
 
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed, at least
 _DECOMPOSING = 1e10  # multiply-adds that may be spent on further ones: a second
@@ -102,7 +104,6 @@ class Search:
             unfolded = [unfold(weight, shape) for weight in self.groups]
         else:
             pairs = zip(self.groups, self.moments, strict=True)
-            pairs = zip(self.groups, self.moments, strict=True)
             unfolded = [als.whiten(weight, shape, moment)[0] for weight, moment in pairs]
         tails = np.sum([tail_energies(matrix) for matrix in unfolded], axis=0)
         errors: NDArray[np.float64] = np.sqrt(tails / tails[0])
@@ -110,11 +111,16 @@ class Search:
 
     def _closest(self, shapes: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
         """Of shapes and their ranks, those of most promise first, the front, closest first."""
-        choices = [self._choice(shape, rank, self.errors(shape)) for shape, rank in self._decomposed(shapes)]
-        if self.moments is not None:
-            choices.sort(key=lambda choice: choice.error)
-            choices[:_FITTED] = [self._fitted(choice) for choice in choices[:_FITTED]]
+        with ThreadPoolExecutor(processes_here()) as pool:  # linear algebra on matrices too small for its own threads
+            choices = list(pool.map(self._estimated, self._decomposed(shapes)))
+            if self.moments is not None:
+                choices.sort(key=lambda choice: choice.error)
+                choices[:_FITTED] = pool.map(self._fitted, choices[:_FITTED])
         return sorted(front(choices), key=lambda choice: choice.error)
+
+    def _estimated(self, found: tuple[KroneckerShape, int]) -> Choice:
+        shape, rank = found
+        return self._choice(shape, rank, self.errors(shape))
 
     def _decomposed(self, shapes: Iterable[tuple[KroneckerShape, int]]) -> Iterator[tuple[KroneckerShape, int]]:
         """The first few, and as many more as time allows."""

@@ -4,21 +4,23 @@ Rows are as wide as a phone, with the name and the figure above the bar, so that
 figures are in the page's tables too: a chart is for the eye.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeVar
 
 from markupsafe import Markup
 
 from onnxcomp.report.drawing import WIDTH, Drawing, paint
 from onnxcomp.report.page import Row
-from onnxcomp.report.schema import Report, SearchSection
+from onnxcomp.report.schema import LayerSection, Report, SearchSection
 from onnxcomp.report.text import count, shortened, size
 
 _ROW, _BASELINE, _BAR = 30, 12, 9  # px: of a row, to the text in it, of a bar
 _NAME = 34  # characters that leave room for a figure
 _STEPS = 14  # of a waterfall: the rest is one more
 _LAYERS = 80  # drawn of a network: of more, those that matter most
+_COLUMN = 20  # of them in one chart at most, which is about as tall as a waterfall and fits a printed page
 _LEAST_LOSS = 1e-4  # of the largest: what is less is not drawn on the logarithmic axis
 T = TypeVar("T")
 
@@ -40,8 +42,8 @@ class _Step:
 
 def charts_of(report: Report, rows: Sequence[Row]) -> list[Chart]:
     """Every chart that the report, whose layers are `rows`, has figures for."""
-    found = (_milliseconds(report), _bytes(report), _layers(rows), _budget(report, rows), _front(report.search))
-    return [chart for chart in found if chart]
+    whole = (_milliseconds(report), _bytes(report), _front(report.search))
+    return [*(chart for chart in whole if chart), *_layers(rows), *_budget(report, rows)]
 
 
 def _milliseconds(report: Report) -> Chart | None:
@@ -99,25 +101,25 @@ def _row(drawing: Drawing, number: int, name: str, figure: str, bars: Sequence[t
         drawing.bar(start, top + _BASELINE + 4 + place * height, length, height, role)
 
 
-def _layers(rows: Sequence[Row]) -> Chart | None:
+def _layers(rows: Sequence[Row]) -> Iterator[Chart]:
     timed = [(row.layer, ms) for row in rows if (ms := _pair(row.layer.ms))]
     drawn = _most(timed, lambda one: one[1][0], _LAYERS)
-    if not drawn:
-        return None
-    drawing = Drawing(_ROW * len(drawn))
-    scale = WIDTH / (max(max(*ms, *(layer.predicted_ms or ())) for layer, ms in drawn) or 1)
-    for number, (layer, (before, after)) in enumerate(drawn):
+    scale = WIDTH / (max((max(*ms, *(layer.predicted_ms or ())) for layer, ms in drawn), default=0) or 1)
+
+    def row(drawing: Drawing, number: int, one: tuple[LayerSection, tuple[float, float]]) -> None:
+        layer, (before, after) = one
         figure = f"{before:.3f} -> {after:.3f} ms"
         _row(drawing, number, layer.name, figure, [(0, before * scale, "before"), (0, after * scale, "after")])
         for place, predicted in enumerate(layer.predicted_ms or ()):
             top = number * _ROW + _BASELINE + 4 + place * _BAR / 2
             drawing.line(predicted * scale, top - 1, predicted * scale, top + _BAR / 2 + 1, "ink", 1.5)
+
     caption = "Grey: the dense layer; coloured: what stands there now; measured in turns, node by node."
     if any(layer.predicted_ms for layer, _ in drawn):
         caption += " Upright strokes: what the cost model predicted."
     if len(drawn) < len(timed):
         caption += f" Of {len(timed)} layers those that take longest."
-    return Chart("Layers before and after", caption, drawing.svg("layers"))
+    return _columns("Layers before and after", caption, "layers", drawn, row)
 
 
 def _pair(ms: tuple[float | None, float | None]) -> tuple[float, float] | None:
@@ -131,24 +133,38 @@ def _most(items: Sequence[T], weight: Callable[[T], float], limit: int) -> list[
     return [items[place] for place in sorted(largest)]
 
 
-def _budget(report: Report, rows: Sequence[Row]) -> Chart | None:
+def _columns(
+    title: str, caption: str, name: str, rows: Sequence[T], draw: Callable[[Drawing, int, T], None]
+) -> Iterator[Chart]:
+    """`rows`, each drawn in its place, as charts that stand beside one another; the last one holds the caption."""
+    height = ceil(len(rows) / (ceil(len(rows) / _COLUMN) or 1)) or 1
+    parts = [rows[start : start + height] for start in range(0, len(rows), height)]
+    for number, part in enumerate(parts, 1):
+        drawing = Drawing(_ROW * len(part))
+        for place, one in enumerate(part):
+            draw(drawing, place, one)
+        of = f", {number} of {len(parts)}" if len(parts) > 1 else ""
+        yield Chart(title + of, caption if number == len(parts) else "", drawing.svg(f"{name}{number}"))
+
+
+def _budget(report: Report, rows: Sequence[Row]) -> Iterator[Chart]:
     """The share of the budget that is used, divided among the layers."""
     used = max((one.used for one in report.budget if one.used is not None), default=None)
     of, whole = ("of the budget", used) if used is not None and used > 0 else ("of all that changed", 1.0)
     shares = [(row, row.used * whole) for row in rows if row.used is not None]
     drawn = _most(shares, lambda one: one[1], _LAYERS)
-    if not drawn:
-        return None
-    drawing = Drawing(_ROW * len(drawn))
-    scale = WIDTH / max(share for _, share in drawn)
-    for number, (row, share) in enumerate(drawn):
-        _row(drawing, number, row.layer.name, f"{row.error:.1%} off, {share:.1%}", [(0, share * scale, "after")])
+    scale = WIDTH / max((share for _, share in drawn), default=1)
+
+    def row(drawing: Drawing, number: int, one: tuple[Row, float]) -> None:
+        layer, share = one
+        _row(drawing, number, layer.layer.name, f"{layer.error:.1%} off, {share:.1%}", [(0, share * scale, "after")])
+
     told = "" if used is None else f" {max(used, 0.0):.0%} of the budget is used."
     caption = (
         f"How much {of} is each layer's, divided in proportion to what it does alone.{told} Off: the relative error of "
         "its own output on the data, or of its weight where nothing was fitted."
     )
-    return Chart("What each layer uses of the budget", caption, drawing.svg("budget"))
+    return _columns("What each layer uses of the budget", caption, "budget", drawn, row)
 
 
 def _front(search: SearchSection | None) -> Chart | None:

@@ -261,6 +261,8 @@ def _weighed(
             yield key, str(error)
             continue
         prices.put(key, priced[key])
+    if context.workers is not None and context.layerwise is not None:
+        context.layerwise.forget(ahead=True)  # hundreds of megabytes; the others gather their own
     for done, (key, found) in enumerate(_judged(sites, priced, weigher, context)):
         progress("compress: losses", done + 1, len(priced))
         if not isinstance(found, str):

@@ -9,7 +9,7 @@ import pytest
 
 from onnxcomp.bound import Trial
 from onnxcomp.context import Context
-from onnxcomp.dial import FINER, Judge, farthest
+from onnxcomp.dial import COARSER, FINER, Judge, farthest
 from onnxcomp.dial import STEPS as COARSE
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate, Chooser, Dial, Pass, Picks, Proposal
@@ -123,6 +123,21 @@ def test_a_step_that_takes_long_and_is_likely_to_miss(
     beyond = [dial for dial in network.dials if dial.share > holds / COARSE]
     assert likely <= (Dial((holds + 1) / COARSE) in beyond) and len(network.dials) <= 7
     assert notes[0].endswith("not within --bound 1 beyond" + (", as far as can be expected" if not beyond else ""))
+
+
+@pytest.mark.parametrize("holds", range(1, COARSE // COARSER + 1))
+def test_where_a_try_takes_minutes_there_are_fewer_steps(holds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=100).__next__)
+    network = Network(network=holds * COARSER * FINER, layer=0, growth=lambda _: 1.5 ** (1 / FINER))
+    dial, _ = network.search()
+    assert dial == Dial(holds * COARSER / COARSE) and len(network.dials) <= 5
+    assert {one.share * COARSE % COARSER for one in network.dials} == {0}
+
+
+def test_where_every_step_misses_by_as_much_it_is_soon_known() -> None:
+    network = Network(network=0, layer=0, growth=lambda step: 1.25 if step == 1 else 1.0)
+    dial, _ = network.search()
+    assert dial == Dial(0.0) and len(network.dials) <= 9
 
 
 @pytest.mark.parametrize("beyond", [FINER, 2 * FINER])

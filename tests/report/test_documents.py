@@ -162,13 +162,13 @@ def test_a_report_says_what_was_asked_for_and_what_was_tried(tmp_path: Path) -> 
 
 def test_every_chart_is_drawn_that_there_are_figures_for(tmp_path: Path) -> None:
     _, report = budgeted(tmp_path, "--no-cache")
-    titles = ["Bytes", "What each layer uses", "What there was to choose"]
+    titles = ["Bytes", "What there was to choose", "What each layer uses"]
     for layer in report["layers"]:
         layer |= {"ms": [None, None]}
     assert drawn(report, tmp_path) == titles
     for layer in report["layers"]:
         layer |= {"ms": [2.0, 1.0], "predicted_ms": [2.5, 1.5]}
-    assert drawn(report, tmp_path) == ["Milliseconds", "Bytes", "Layers before and after", *titles[1:]]
+    assert drawn(report, tmp_path) == ["Milliseconds", *titles[:2], "Layers before and after", titles[2]]
     report["search"] = None
     for layer in report["layers"]:
         layer |= {"error": 0.0, "ms": [None, None], "bytes": [1, 1]}
@@ -187,8 +187,34 @@ def test_of_many_layers_those_that_matter_are_drawn(tmp_path: Path) -> None:
     layers = [{**report["layers"][0], "name": f"layer{n:03}", "ms": [1.0 + n % 7, 1.0]} for n in range(200)]
     page = tmp_path / "odd.html"
     assert [one.exit_code for one in documents({**report, "layers": layers}, tmp_path)] == [0, 0]
-    assert "Of 200 layers those that take longest" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "Of 200 layers those that take longest" in text
+    assert re.findall(r"<h3>Layers before and after, (.*?)</h3>", text) == [f"{n} of 4" for n in range(1, 5)]
     assert page.stat().st_size < 1_000_000
+
+
+def test_columns_of_many_layers_are_even_and_none_is_left_out(tmp_path: Path) -> None:
+    report = saved(tmp_path)
+    for count, charts in ((20, [20]), (21, [11, 10]), (54, [18, 18, 18])):
+        layers = [{**report["layers"][0], "name": f"layer{n:03}", "ms": [2.0, 1.0]} for n in range(count)]
+        assert [one.exit_code for one in documents({**report, "layers": layers}, tmp_path)] == [0, 0]
+        page = (tmp_path / "odd.html").read_text(encoding="utf-8")
+        figures = [one.partition("</svg>")[0] for one in page.split("<figure>") if "<h3>Layers before" in one]
+        names = [set(re.findall(r"layer\d{3}", figure)) for figure in figures]
+        assert [len(one) for one in names] == charts
+        assert sorted(set().union(*names)) == [layer["name"] for layer in layers]
+
+
+def test_code_in_a_note_is_shown_as_code_and_nothing_else_is(tmp_path: Path) -> None:
+    report = {**saved(tmp_path), "notes": ["run `onnxcomp host`", "a ` alone", "`<b>`", "`` two"]}
+    assert [one.exit_code for one in documents(report, tmp_path)] == [0, 0]
+    page = (tmp_path / "odd.html").read_text(encoding="utf-8")
+    assert re.findall(r"<li>(.*(?:run|alone|b&gt;|two).*)</li>", page) == [
+        "run <code>onnxcomp host</code>",
+        "a ` alone",
+        "<code>&lt;b&gt;</code>",
+        "`` two",
+    ]
 
 
 def test_a_saved_report_becomes_the_same_document(tmp_path: Path) -> None:
