@@ -1,7 +1,9 @@
 """Every command and every piece of Python in the documentation runs, page by page, as a reader would run it."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """For commands that measure what they aim at: beside other tests one thread's times are more even than two's."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
 def command_of(block: Block) -> list[str]:
     """What runs it; the first command that fails ends a shell block."""
     if block.language == "python":
@@ -25,6 +40,7 @@ def command_of(block: Block) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", block.text]
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_a_page_runs(page: Path, tmp_path: Path, cache: Path) -> None:
     environment = prepare(tmp_path, cache)

@@ -111,10 +111,9 @@ def test_much_better_than_the_plain_svd() -> None:
 def test_a_layer_too_large_for_normal_equations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(als, "MAX_UNKNOWNS", 3)
     weight, moment = problem(MIXED.weight)
-    found = decompose(weight, MIXED, 2, moment)
-    assert energy(weight - reconstruct(found), moment) <= energy(
-        weight - reconstruct(kronecker.decompose(weight, MIXED, 2)), moment
-    )
+    found, plain = decompose(weight, MIXED, 2, moment), kronecker.decompose(weight, MIXED, 2)
+    error, plain_error = (energy(weight - reconstruct(factors), moment) for factors in (found, plain))
+    assert error <= plain_error * (1 + 1e-12)  # both are sums over 36 inputs in double precision
 
 
 def test_inputs_never_seen_change_nothing_else() -> None:
