@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_ident
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
@@ -34,7 +34,7 @@ class Workers:
     """What opens an executor, and how a value gets to its processes once; `remote`: they may be on other machines."""
 
     open: Callable[[], AbstractContextManager[Executor]]
-    share: Callable[[object], object]
+    share: Callable[[object], Any]
     remote: bool = False
 
     def each(self, function: Callable[[S, I], R], shared: S, items: Sequence[I]) -> Iterator[tuple[I, R]]:
@@ -91,12 +91,16 @@ def cluster(address: str) -> Iterator[Workers]:
     except (OSError, ValueError) as error:
         raise UsageError(f"--cluster {address}: no scheduler answers there: {error}") from error
     with client:
-        # Not by `scatter`, which at times waits for ever for its copies; a task's result goes where it is needed.
-        yield Workers(
-            lambda: nullcontext(client.get_executor(pure=False)),
-            lambda value: client.submit(pickle.loads, pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pure=False),
-            remote=True,
-        )
+        # A task's result goes from worker to worker as it is needed: as bytes, since what was used may not be picklable
+        # any more, and a copy that fails is waited for as long as the cluster lives.
+        try:
+            yield Workers(
+                lambda: nullcontext(client.get_executor(pure=False)),
+                lambda value: client.submit(_Message, uuid4().hex, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)),
+                remote=True,
+            )
+        finally:
+            client.run(_forget, on_error="ignore")
 
 
 def processes_here() -> int:
@@ -106,9 +110,24 @@ def processes_here() -> int:
 
 @dataclass(frozen=True)
 class _File:
-    """A value in a file, read once by every process."""
+    """A value in a file."""
 
     path: Path
+
+    def read(self) -> Any:
+        with self.path.open("rb") as stream:
+            return pickle.load(stream)
+
+
+@dataclass(frozen=True)
+class _Message:
+    """A value as bytes."""
+
+    key: str
+    content: bytes = field(compare=False, repr=False)
+
+    def read(self) -> Any:
+        return pickle.loads(self.content)
 
 
 def _kept(folder: Path, value: object) -> _File:
@@ -117,14 +136,19 @@ def _kept(folder: Path, value: object) -> _File:
     return _File(Path(file.name))
 
 
-@lru_cache(maxsize=1)
-def _read(file: _File) -> Any:
-    with file.path.open("rb") as stream:
-        return pickle.load(stream)
+_opened: dict[int, tuple[_File | _Message, Any]] = {}
+"""What every thread read last: a copy of its own, for what is done with it is no business of another."""
 
 
-def _call(function: Callable[[Any, Any], R], shared: object, item: object) -> R:
-    return function(_read(shared) if isinstance(shared, _File) else shared, item)
+def _call(function: Callable[[Any, Any], R], shared: _File | _Message, item: object) -> R:
+    thread = get_ident()
+    if thread not in _opened or _opened[thread][0] != shared:
+        _opened[thread] = (shared, shared.read())
+    return function(_opened[thread][1], item)
+
+
+def _forget() -> None:
+    _opened.clear()
 
 
 def _begin() -> None:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import psutil
 import pytest
 
 from onnxcomp.errors import OnnxcompError, UsageError
-from onnxcomp.workers import Workers, cluster, local, processes_here, workers
+from onnxcomp.workers import Workers, _call, cluster, local, processes_here, workers
 from tests.planning.dask_cluster import running
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 def scaled(factor: list[int], item: int) -> tuple[int, int]:
     return factor[0] * item, os.getpid()
+
+
+def used(shared: list[object], item: int) -> int:
+    shared.append(Lock())  # which no other process can be sent
+    return len(shared) + item
 
 
 def failing(_shared: object, item: int) -> int:
@@ -47,6 +53,20 @@ def test_every_item_is_done_once_elsewhere(some: Workers) -> None:
     assert os.getpid() not in {process for _, process in found.values()}
     again = dict(some.each(scaled, [4], [1, 2]))
     assert {item: value for item, (value, _) in again.items()} == {1: 4, 2: 8}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_one_worker_did_to_a_value_does_not_keep_it_from_another() -> None:
+    """Dask moves work to idle workers, and what it needs with it, as it is where it is."""
+    with running() as address, cluster(address) as found:
+        handle = found.share([])
+        client = handle.client
+        handle.result(timeout=30)
+        (holder,) = client.who_has(handle)[handle.key]
+        others = [worker for worker in client.scheduler_info()["workers"] if worker != holder]
+        for worker in (holder, *others):
+            assert client.submit(_call, used, handle, 1, workers=[worker], pure=False).result(timeout=30) == 2
+        assert len(others) == 1
 
 
 @pytest.mark.filterwarnings("ignore")
