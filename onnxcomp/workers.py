@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread, get_ident
 from typing import Any, TypeVar, cast
-from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
@@ -93,14 +93,11 @@ def cluster(address: str) -> Iterator[Workers]:
     with client:
         # A task's result goes from worker to worker as it is needed: as bytes, since what was used may not be picklable
         # any more, and a copy that fails is waited for as long as the cluster lives.
-        try:
-            yield Workers(
-                lambda: nullcontext(client.get_executor(pure=False)),
-                lambda value: client.submit(_Message, uuid4().hex, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)),
-                remote=True,
-            )
-        finally:
-            client.run(_forget, on_error="ignore")
+        yield Workers(
+            lambda: nullcontext(client.get_executor(pure=False)),
+            lambda value: client.submit(_Message, pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pure=False),
+            remote=True,
+        )
 
 
 def processes_here() -> int:
@@ -110,24 +107,31 @@ def processes_here() -> int:
 
 @dataclass(frozen=True)
 class _File:
-    """A value in a file."""
+    """A value in a file, read once by every process."""
 
     path: Path
 
+    @lru_cache(maxsize=1)  # noqa: B019 - the process ends with its work
     def read(self) -> Any:
         with self.path.open("rb") as stream:
             return pickle.load(stream)
 
 
-@dataclass(frozen=True)
 class _Message:
-    """A value as bytes."""
+    """A value as bytes, read once by every thread: what is done with it is no business of another's, nor sent on."""
 
-    key: str
-    content: bytes = field(compare=False, repr=False)
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._read: dict[int, Any] = {}
+
+    def __reduce__(self) -> tuple[type["_Message"], tuple[bytes]]:
+        return _Message, (self._content,)
 
     def read(self) -> Any:
-        return pickle.loads(self.content)
+        thread = get_ident()
+        if thread not in self._read:
+            self._read[thread] = pickle.loads(self._content)
+        return self._read[thread]
 
 
 def _kept(folder: Path, value: object) -> _File:
@@ -136,19 +140,8 @@ def _kept(folder: Path, value: object) -> _File:
     return _File(Path(file.name))
 
 
-_opened: dict[int, tuple[_File | _Message, Any]] = {}
-"""What every thread read last: a copy of its own, for what is done with it is no business of another."""
-
-
 def _call(function: Callable[[Any, Any], R], shared: _File | _Message, item: object) -> R:
-    thread = get_ident()
-    if thread not in _opened or _opened[thread][0] != shared:
-        _opened[thread] = (shared, shared.read())
-    return function(_opened[thread][1], item)
-
-
-def _forget() -> None:
-    _opened.clear()
+    return function(shared.read(), item)
 
 
 def _begin() -> None:
