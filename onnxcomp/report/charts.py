@@ -137,8 +137,8 @@ def _columns(
     title: str, caption: str, name: str, rows: Sequence[T], draw: Callable[[Drawing, int, T], None]
 ) -> Iterator[Chart]:
     """`rows`, each drawn in its place, as charts that stand beside one another; the last one holds the caption."""
-    height = ceil(len(rows) / (ceil(len(rows) / _COLUMN) or 1)) or 1
-    parts = [rows[start : start + height] for start in range(0, len(rows), height)]
+    columns = ceil(len(rows) / _COLUMN)
+    parts = [rows[len(rows) * n // columns : len(rows) * (n + 1) // columns] for n in range(columns)]
     for number, part in enumerate(parts, 1):
         drawing = Drawing(_ROW * len(part))
         for place, one in enumerate(part):

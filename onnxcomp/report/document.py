@@ -62,8 +62,8 @@ def _write(name: str, page: dict[str, Any], path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = (_code, cell, count, number, plain, ratio, share, size, thousands)
-    environment.filters.update({one.__name__.lstrip("_"): one for one in shown})
+    shown = (cell, code, count, number, plain, ratio, share, size, thousands)
+    environment.filters.update({one.__name__: one for one in shown})
     script = resources.files("onnxcomp.report").joinpath("templates/sort.js").read_text()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = environment.get_template(f"{name}{path.suffix}.j2").render(
@@ -75,7 +75,7 @@ def _write(name: str, page: dict[str, Any], path: Path) -> None:
         raise UsageError(f"--report {path}: cannot be written: {error.strerror}") from error
 
 
-def _code(text: str) -> Markup:
+def code(text: str) -> Markup:
     """Text in which what stands between backquotes is code, as it is in Markdown."""
     parts = re.split(r"`([^`]+)`", plain(text))
     return Markup("").join(Markup("<code>%s</code>") % part if n % 2 else escape(part) for n, part in enumerate(parts))
