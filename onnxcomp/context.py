@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 from onnxcomp.alike import work_of
 from onnxcomp.calibration import Data
 from onnxcomp.cost.host_profile import HostProfile
-from onnxcomp.cost.measure import node_times
 from onnxcomp.cost.profile_cache import kept_profile, machine_words
 from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
+from onnxcomp.cost.waking import times_inside
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
 from onnxcomp.layerwise import Layerwise
@@ -175,7 +175,7 @@ class Context:
             self._require_runnable(before)
             models = [self._alone(fragment) for fragment in (before, after)]
             predicted = predicted_ms(self.profile, before, after, self.shapes)
-            dense, sparse = node_times(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
+            dense, sparse = times_inside(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
             before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
             self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)
         return self.timings[key]

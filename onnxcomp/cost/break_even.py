@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxcomp.cost.layers import LayerClass, dense_model, sparse_model
-from onnxcomp.cost.measure import conv_ms, node_times
+from onnxcomp.cost.measure import conv_ms
 from onnxcomp.cost.skimcaffe import Work
+from onnxcomp.cost.waking import times_inside
 
 MOST_ZEROS = 0.98
 _STEPS = 5  # halvings of the range: to 3 points of sparsity
@@ -45,7 +46,7 @@ def break_even(layer: LayerClass, threads: int) -> BreakEven:
 
     def wins(sparsity: float) -> bool:
         zeros = np.where(ranks < sparsity * weight.size, np.float32(0), weight)
-        dense, sparse = node_times([dense_model(layer, weight), sparse_model(layer, zeros)], {"X": x}, threads)
+        dense, sparse = times_inside([dense_model(layer, weight), sparse_model(layer, zeros)], {"X": x}, threads)
         points[sparsity] = conv_ms(dense), conv_ms(sparse)
         return points[sparsity][1] < points[sparsity][0]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxcomp.cost.measure import RunNode, node_times
+from onnxcomp.cost.measure import RunNode
+from onnxcomp.cost.waking import times_inside
 
 Shape = tuple[int, ...]
 
@@ -26,7 +27,7 @@ def reorder_times(shapes: Sequence[Shape], threads: int | None) -> dict[Shape, R
     """Measure the conversions of tensors of `shapes` (N, C, H, W), in turns."""
     feed = {_name(i): np.zeros(_rounded(shape), np.float32) for i, shape in enumerate(shapes)}
     models = [_there_and_back(_name(i), _rounded(shape)) for i, shape in enumerate(shapes)]
-    times = node_times(models, feed, threads, library=False)
+    times = times_inside(models, feed, threads, library=False)
     return {
         shape: Reorder(_of(nodes, "ReorderInput"), _of(nodes, "ReorderOutput"))
         for shape, nodes in zip(shapes, times, strict=True)

@@ -67,11 +67,11 @@ def test_layer_models_are_the_same_convolution(layer: LayerClass) -> None:
 def stub_times(monkeypatch: pytest.MonkeyPatch, sparse_ms_at_no_zeros: float) -> None:
     """A machine where the dense layer takes 1 ms and the sparse one in proportion to its nonzeros."""
 
-    def node_times(models: list[bytes], feed: object, threads: int) -> list[dict[RunNode, float]]:
+    def times_inside(models: list[bytes], feed: object, threads: int) -> list[dict[RunNode, float]]:
         nonzeros = len(models[1]) / len(models[0])
         return [{RunNode("d", "Conv", 0): 1.0}, {RunNode("s", "SparseConv", 0): sparse_ms_at_no_zeros * nonzeros}]
 
-    monkeypatch.setattr(break_even_module, "node_times", node_times)
+    monkeypatch.setattr(break_even_module, "times_inside", times_inside)
 
 
 def test_break_even_is_found_by_bisection(monkeypatch: pytest.MonkeyPatch) -> None:
