@@ -145,7 +145,7 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
     """
     found = tried(start, "network")
     steps = _steps(found.trial)
-    growth = _GROWTH ** (STEPS / steps)
+    usual, growth = _GROWTH ** (STEPS / steps), None
     margin = 0.0 if steps > STEPS or to_target else _SURELY
     low, high, met = (0, least), (steps + 1, inf), False
     widths, place = [high[0]], round(start * steps)
@@ -154,15 +154,17 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
         if trial.enough or (trial.holds and not met):
             yield found
         met = met or trial.enough
+        here = place, trial.figure
         if trial.holds and not trial.enough:
-            low = place, trial.figure
+            before, low = low, here
         else:
-            high = place, trial.figure
+            before, high = high, here
+        growth = _growth(before, here) or growth
         widths.append(high[0] - low[0])
-        passes = _passes(low, high, growth)
+        passes = _passes(low, high, growth or usual)
         if widths[-1] <= 1 or (low[1] and passes < low[0] + margin):
             return
-        guessed = not low[1] or high[1] == inf  # by one figure, and the growth that is usual
+        guessed = not growth and (not low[1] or high[1] == inf)  # by one figure, and the growth that is usual
         slow = len(widths) > 2 and 2 * widths[-1] > widths[-2 if guessed else -3]
         place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))
         found = tried(place / steps, "network")
@@ -178,11 +180,17 @@ def _steps(first: Trial) -> int:
 def _passes(low: tuple[int, float], high: tuple[int, float], growth: float) -> float:
     """Between steps at which a figure is less and more than one: where it is likely to pass it."""
     (k0, f0), (k1, f1) = low, high
-    if 0 < f0 < f1 < inf:
-        return k0 + (k1 - k0) * log(1 / f0) / log(f1 / f0)
+    growth = _growth(low, high) or growth
     if f0 > 0:
-        return k0 + log(1 / f0) / log(growth)
+        return k0 - log(f0) / log(growth)
     return k1 - log(f1) / log(growth) if f1 < inf else k1
+
+
+def _growth(one: tuple[int, float], other: tuple[int, float]) -> float | None:
+    """Of a figure from each step to the next, by two steps; None where it did not grow."""
+    (k0, f0), (k1, f1) = sorted((one, other))
+    growth = (f1 / f0) ** (1 / (k1 - k0)) if 0 < f0 < f1 < inf else 1.0
+    return growth if growth > 1 else None
 
 
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:

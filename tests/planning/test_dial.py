@@ -102,12 +102,12 @@ def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
     networks = [
         Network(network=steps, layer=0, growth=lambda _, each=each: each)
         for steps in range(1, STEPS)
-        for each in (1.09, 1.11, 1.14)
+        for each in (1.05, 1.09, 1.11, 1.14)
     ]
     for network in networks:
         network.search()
     mean = sum(len(network.dials) for network in networks) / len(networks)
-    assert mean < 6.2  # no step and the other loss included; the whole way and halves would be 9
+    assert mean < 6  # no step and the other loss included; the whole way and halves would be 9
 
 
 @pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.85, False), (0.75, True)])
