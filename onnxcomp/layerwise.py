@@ -303,7 +303,8 @@ def _alone(weight: NDArray[np.floating], bias: NDArray[np.floating], found: Mome
 def _about_mean(found: Moments) -> Array:
     """The moment (group, Q, Q) of x' - E[x']."""
     mean = found.mean[..., None]
-    return found.moment - mean @ mean.swapaxes(1, 2)
+    product = mean @ mean.swapaxes(1, 2)
+    return np.subtract(found.moment, product, out=product)
 
 
 def _lift(moment: Array) -> None:

@@ -29,7 +29,8 @@ Array = NDArray[np.float64]
 MAX_COLUMNS = 1024  # of one sample: a 32 x 32 image whole, and enough of a larger one
 MAX_BYTES = 1 << 28  # of moments gathered in one pass over the data
 MAX_LAYER_BYTES = 1 << 30  # of one layer's moment: Q up to 11,585
-_CHUNK = 1 << 12  # columns multiplied at once in single precision; the sum over chunks is in double
+_CHUNK = 1 << 12  # columns multiplied at once in single precision, at most; the sum over chunks is in double
+_MOST = 12_000_000  # numbers in them
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,8 @@ class _Sums:
         self.x = np.zeros((plan.group, plan.Q))
         self.yx, self.y, self.yy = np.zeros(()), np.zeros(()), np.zeros(())  # of the outputs' shapes once there are any
         self._waiting: list[tuple[NDArray[np.float32], NDArray[np.float32] | None]] = []  # columns, their outputs
+        # Fewer would take as long as these: the whole sum is gone over each time.
+        self._enough = min(_CHUNK, 2 * plan.Q, max(1, _MOST // plan.Q))
 
     def add(self, x: NDArray[Any], y: NDArray[Any] | None) -> None:
         """Add the columns of a batch. Raises ModelError where `y` is the output of another input."""
@@ -179,12 +182,12 @@ class _Sums:
             if Y is not None and len(Y) != len(X):
                 raise ModelError(f"'{self.plan.x}' has another shape in the model than in its reference")
             self._waiting.append((X, Y))
-            if sum(len(columns) for columns, _ in self._waiting) >= min(_CHUNK, self.plan.Q // 2):
+            if sum(len(columns) for columns, _ in self._waiting) >= self._enough:
                 self.flush()
         self.samples += samples
 
     def flush(self) -> None:
-        """Add what waits: few columns at a time would cost as much as many, each time the whole sum is gone over."""
+        """Add what waits."""
         if not self._waiting:
             return
         inputs, outputs = zip(*self._waiting, strict=True)

@@ -38,8 +38,8 @@ def energy(weight: NDArray[np.floating], moment: Array) -> float:
 
 def damped(moment: Array, damping: float = 0.01) -> Array:
     """S + damping * mean(diag S) * I: directions the data never showed still count for something."""
-    level = damping * np.diagonal(moment, axis1=-2, axis2=-1).mean(axis=-1)
-    result: Array = moment + level[..., None, None] * np.eye(moment.shape[-1])
+    result = moment.copy()
+    np.einsum("...ii->...i", result)[...] += damping * np.diagonal(moment, axis1=-2, axis2=-1).mean(axis=-1)[..., None]
     return result
 
 
@@ -91,7 +91,7 @@ def factor(matrix: Array) -> Array:
         shifted = matrix.copy()
         np.einsum("ii->i", shifted)[:] += jitter * (abs(scale) or 1.0)
         try:
-            L: Array = cholesky(shifted, lower=True, overwrite_a=True)
+            L: Array = cholesky(shifted.T, lower=True, overwrite_a=True)  # as LAPACK has it, so in place
         except LinAlgError:
             continue
         return L
