@@ -48,8 +48,15 @@ class LinearSite(FactorSite):
         return replace(self, linear=replace(self.linear, bias=bias))
 
     def dense(self, before: Fragment, weight: NDArray[np.floating], bias: NDArray[np.floating] | None) -> Fragment:
-        target = LinearTarget(before, self.rank, self.linear.bias if bias is None else bias)
-        return emission.dense(target, weight.reshape(self.weight.shape))
+        nodes, behind = before.nodes[: len(self.nodes)], before.nodes[len(self.nodes) :]
+        layer = replace(before, nodes=nodes, outputs=tuple(nodes[-1].output))
+        target = LinearTarget(layer, self.rank, self.linear.bias if bias is None else bias)
+        dense = emission.dense(target, weight.reshape(self.weight.shape))
+        read = {name for node in behind for name in node.input}
+        constants = {name: value for name, value in before.constants.items() if name in read}
+        return replace(
+            dense, nodes=(*dense.nodes, *behind), constants={**dense.constants, **constants}, outputs=before.outputs
+        )
 
     def factored(self, model: Model, factors: Sequence[Factors]) -> Fragment:
         (one,) = factors

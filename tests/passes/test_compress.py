@@ -103,6 +103,25 @@ def test_every_method_is_proposed_and_only_what_none_beats() -> None:
     assert {"first", "second", "head"} == set(proposals)
 
 
+def test_fully_connected_layers_in_a_row_are_judged_with_their_activations() -> None:
+    text = """net (float[N, 64] x) => (float[N, 8] y) {
+        [one] a = Gemm <transB = 1> (x, w1, b)
+        r = Relu (a)
+        [two] c = MatMul (r, w2)
+        s = Relu (c)
+        [three] y = MatMul (s, w3)
+    }"""
+    values = {"w1": dense((64, 64)), "w2": dense((64, 64)), "w3": dense((64, 8)), "b": np.ones(64, np.float32)}
+    model, one = model_of(text, values), Compress(CompressOptions(methods="unify+kronecker"))
+    data = open_data({"x": np.random.default_rng(0).standard_normal((64, 64), np.float32)}, input_specs(model))
+    context = Context.on_data(model, data, goal="size", fitting=True).on(model)
+    for site in one.match(model):
+        assert isinstance(site, Site)
+        found = [c for c in one.propose(site, context) if isinstance(c, Candidate)]
+        assert "unify" in {c.method for c in found}
+        assert all(c.network_change is not None and 0 < c.network_change < np.inf for c in found)
+
+
 def test_a_layer_that_is_exact_by_one_method_is_the_first_to_be_taken() -> None:
     model = net(w2=shared_basis((16, 16, 3, 3), 3))
     images = image(model, 64)

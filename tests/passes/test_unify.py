@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import onnxcomp
+from onnxcomp.calibration import open_data
+from onnxcomp.context import Context
 from onnxcomp.errors import UsageError
+from onnxcomp.inputs import input_specs
 from onnxcomp.model import Model
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.pass_manager import PassManager
@@ -154,6 +157,25 @@ def test_fully_connected_layers_get_blocks(scales: str, data: bool) -> None:
     assert np.linalg.norm(found - expected) < 0.6 * np.linalg.norm(expected)
     if data:
         np.testing.assert_allclose(found.mean(axis=0), expected.mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "c = Gemm <transB = 1> (x, w, b)\ny = Relu (c)",
+        "c = MatMul (x, w)\ny = Clip (c, low, high)",
+        "p = MatMul (x, w)\nc = Add (p, b)\ny = LeakyRelu <alpha = 0.1> (c)",
+    ],
+)
+def test_what_stands_for_blocks_has_the_activation_behind_the_layer(layer: str) -> None:
+    text = f"net (float[N, 64] x) => (float[N, 64] y) {{\n[fc] {layer}\n}}"
+    values = {"w": dense((64, 64)), "b": np.linspace(-1, 1, 64), "low": np.array(-0.5), "high": np.array(0.5)}
+    model = model_of(text, {name: value.astype(np.float32) for name, value in values.items() if name in layer})
+    x = np.random.default_rng(3).standard_normal((40, 64)).astype(np.float32)
+    (applied,) = PassManager.parse("unify{unified=1,when=always}").run(model, data={"x": x}).passes[0].applied
+    context = Context.on_data(model, open_data({"x": x}, input_specs(model)))
+    error = context.rewrite_error(applied.candidate.before, applied.candidate.after)
+    assert error is not None and error < TOLERANCE
 
 
 @pytest.mark.parametrize(
