@@ -168,7 +168,7 @@ class _Sums:
         self.yx, self.y, self.yy = np.zeros(()), np.zeros(()), np.zeros(())  # of the outputs' shapes once there are any
         self._waiting: list[tuple[NDArray[np.float32], NDArray[np.float32] | None]] = []  # columns, their outputs
         # Fewer would take as long as these: the whole sum is gone over each time.
-        self._enough = min(_CHUNK, 2 * plan.Q, max(1, _MOST // plan.Q))
+        self._enough = min(_CHUNK, 2 * plan.Q, _MOST // plan.Q)
 
     def add(self, x: NDArray[Any], y: NDArray[Any] | None) -> None:
         """Add the columns of a batch. Raises ModelError where `y` is the output of another input."""

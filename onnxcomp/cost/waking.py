@@ -1,7 +1,7 @@
 """Pieces of a network, timed with ONNX Runtime's threads awake, as they are inside the network.
 
-When a run begins, all threads but one sleep, and whatever comes first pays for waking them: on two threads a small
-layer alone takes half as long again as where others run before it. So a product of zeros goes first and is not counted.
+When a run begins, all threads but one sleep, and whatever comes first pays for waking them, which a small layer inside
+a network does not. So a product of zeros goes first and is not counted.
 """
 
 from collections.abc import Sequence
