@@ -28,6 +28,7 @@ from onnxcomp.calibration.moments import Moments, layer_moments
 from onnxcomp.convolution import Convolution, is_standard
 from onnxcomp.errors import ModelError
 from onnxcomp.fragment import Fragment, renamed, splice, unique
+from onnxcomp.freed import give_back
 from onnxcomp.linear import Linear
 from onnxcomp.model import Model
 from onnxcomp.numerics.admm import Norm
@@ -164,6 +165,7 @@ class Layerwise:
         self._alone = {}
         if ahead:
             self._ahead = {}
+        give_back()
 
     def replaced(self, by: Fragment) -> Model:
         """The original network with `by`, and nothing else, where it gave the same outputs."""

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 from threadpoolctl import threadpool_limits
 
 from onnxcomp.errors import OnnxcompError, UsageError
+from onnxcomp.freed import give_back
 
 TIMEOUT = "10s"  # for a scheduler to answer
 S = TypeVar("S")
@@ -44,6 +45,7 @@ class Workers:
         Processes of this machine end with their work, and give back what they kept for it.
         """
         handle = self.share(shared)
+        give_back()  # a network as one message was here several times, field by field and as bytes
         with self.open() as executor:
             futures: dict[Future[R], I] = {executor.submit(_call, function, handle, item): item for item in items}
             try:

@@ -61,7 +61,9 @@ class Norm:
         diagonal = np.maximum(np.diagonal(moment, axis1=-2, axis2=-1), 0)
         scale = np.sqrt(diagonal if scaled else np.full_like(diagonal, diagonal.mean()))
         scale = np.maximum(scale, _DEAD * scale.max() or 1.0)
-        scaled_moment = (moment / (scale[..., :, None] * scale[..., None, :])).astype(np.float32)
+        scaled_moment = np.empty(moment.shape, np.float32)
+        for row, inverse in enumerate(np.moveaxis(scale, -1, 0)):  # one by one: no second moment in double precision
+            scaled_moment[..., row, :] = moment[..., row, :] / (inverse[..., None] * scale)
         return cls(scale.astype(np.float32), scaled_moment)
 
     def penalties(self, rho: tuple[float, float], iterations: int) -> Single:
