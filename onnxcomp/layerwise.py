@@ -31,8 +31,10 @@ from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.freed import give_back
 from onnxcomp.linear import Linear
 from onnxcomp.model import Model
+from onnxcomp.numerics import shared_basis
 from onnxcomp.numerics.admm import Norm
 from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
+from onnxcomp.numerics.shared_basis import Decomposition
 
 SAMPLES = 1024  # of the data, from its start; more gained nothing in measurements
 FEWEST_SAMPLES = 64  # where what lies before a layer is too large to be kept: the image is large, a few show enough
@@ -89,6 +91,16 @@ class LayerProblem:
         """The same not scaled, for blocks of one magnitude."""
         return Norm.of(self.damped, scaled=False)
 
+    def shared_basis(self, d: int, sweeps: int) -> Decomposition:
+        """W*'s in `d` bases, by that many sweeps of least squares; one serves every share of zeros."""
+        if (d, sweeps) not in self._bases:
+            self._bases[d, sweeps] = shared_basis.decompose(self.weight, d, self.moment, sweeps)
+        return self._bases[d, sweeps]
+
+    @cached_property
+    def _bases(self) -> dict[tuple[int, int], Decomposition]:
+        return {}
+
     def scale(self, weight: NDArray[np.floating]) -> Array:
         """What multiplies the rows (C_out) of W' = `weight` so that every output deviates from its mean as y does.
 
@@ -142,7 +154,7 @@ class Layerwise:
         found = layer_moments(
             self._current,
             [output],
-            First(self._data, samples),
+            self._data if all(near) else First(self._data, samples),
             reference=self._original,
             shortcuts=_shortcut(self._original, output),
             max_columns=partial(_columns, samples),

@@ -158,7 +158,7 @@ def optimize(
             else:
                 asked = _judge(original, folder / "trial.onnx", context, manager)
                 runs = _runs(attempt, asked, settings, tell, manager.budgeted)
-            best = _settled(original, _fastest(_drafts(model, original, runs, folder, tell)))
+            best = _settled(original, _best(model, original, runs, folder, tell))
             # A plan decides the bytes by itself: a replay measures, but no timing of its may change what is written.
             if plan is None and settings.goal == "latency" and best.speed and best.speed.speedup < SLOWER:
                 best = _untouched(model, source, f"rewritten it would run at {best.speed.speedup:.2f}x its speed here")
@@ -286,23 +286,33 @@ def _strain(original: Original, place: Path, run: Run) -> float:
     return accuracy(original.source, place, [compared], original.data, original.settings).strain
 
 
-def _drafts(model: Model, original: Original, bounded: Sequence[Bounded], folder: Path, tell: Progress) -> list[Draft]:
-    """Every run as a file, proved and measured against the input in one interleaved bench."""
+def _best(model: Model, original: Original, bounded: Sequence[Bounded], folder: Path, tell: Progress) -> Draft:
+    """The fastest of the runs that is equal to the input, each a file measured against it in one interleaved bench.
+
+    Slower ones are looked at only where it is not equal. VerificationFailed where none is.
+    """
     source = original.source
     if not any(one.run.changed for one in bounded):
-        return [Draft(bounded[0], source, (), None)]
+        return Draft(bounded[0], source, (), None)
     reason = _why_not_run(source, original.settings)
     if reason:
-        return [_untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")]
+        return _untouched(model, source, f"the network as a whole can be neither verified nor measured: {reason}")
     paths = []
     for number, one in enumerate(bounded):
-        tell("verify", number, len(bounded))
         paths.append(folder / str(number) / source.name)
         paths[-1].parent.mkdir()
         one.run.model.save(paths[-1])
-    verified = [tuple(original.compared(path, library=library) for library in (True, False)) for path in paths]
     tell("measure", 0, 1)
-    return [Draft(*parts) for parts in zip(bounded, paths, verified, original.speeds(paths), strict=True)]
+    measured = sorted(zip(original.speeds(paths), bounded, paths, strict=True), key=lambda one: -one[0].speedup)
+    failures = []
+    for number, (speed, one, path) in enumerate(measured):
+        tell("verify", number, len(measured))
+        verified = tuple(original.compared(path, library=library) for library in (True, False))
+        draft = Draft(one, path, verified, speed)
+        if draft.failure is None:
+            return draft
+        failures.append(draft.failure)
+    raise VerificationFailed(f"the result is not equal to the input, {failures[0]}; nothing was written")
 
 
 def _untouched(model: Model, source: Path, reason: str) -> Draft:
@@ -317,14 +327,6 @@ def _why_unsound(model: Model) -> str | None:
     except ModelError as error:
         return str(error)
     return None
-
-
-def _fastest(drafts: Sequence[Draft]) -> Draft:
-    """The fastest draft that is equal. VerificationFailed where none is."""
-    equal = [draft for draft in drafts if draft.failure is None]
-    if not equal:
-        raise VerificationFailed(f"the result is not equal to the input, {drafts[0].failure}; nothing was written")
-    return max(equal, key=lambda draft: draft.speed.speedup if draft.speed else 1.0)
 
 
 def _settled(original: Original, draft: Draft) -> Draft:

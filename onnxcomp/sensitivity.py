@@ -6,6 +6,7 @@ the error, so those of several layers add up, as long as they are small.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,38 +33,62 @@ class OutputChange:
 
     def __init__(self, original: Model, data: Batches, threads: int | None = None, samples: int = SAMPLES) -> None:
         self._original = original
+        self._names = [tensor.name for tensor in original.graph.outputs]
         self._data = First(data, samples)
         self._threads = threads
         self._frontier = self._at_the_start()
 
-    def of(self, model: Model, at: str | None = None) -> float:
+    def of(self, model: Model) -> float:
         """Of `model`'s, summed over the outputs; infinite where one of them is no number any more.
 
-        `at` is the output of the layer that it differs in, if that is all; what is before it is not computed again as
-        long as layers are asked about in the order of the graph. Raises ModelError where `model` does not run,
-        DataError where the data cannot be read.
+        Raises ModelError where `model` does not run, DataError where the data cannot be read.
         """
-        if at is None or at in self._frontier.passed:
+        return self._change(self._outputs(model))
+
+    def of_layer(self, models: Iterable[Model], at: str, outputs: Sequence[str]) -> list[float]:
+        """The same of each, where they differ only in the nodes from the one that gives `at` to those of `outputs`.
+
+        What is before them is not computed again as long as layers are asked about in the order of the graph, and what
+        is behind them is loaded once.
+        """
+        tensors = self._original.graph.tensors()
+        if any(self._original.is_captured(tensors[name]) for name in outputs):  # what bodies read cannot be fed
+            return [self.of(model) for model in models]
+        if at in self._frontier.passed:
             self._frontier = self._at_the_start()
-        if at is not None:
-            self._frontier.advance(self._original, at)
-        changes = [change(got, want) for got, want in zip(self._outputs(model), self._expected, strict=True)]
+        self._frontier.advance(self._original, at)
+        feeds = [self._frontier.beside(number, feed) for number, feed in enumerate(self._feeds)]
+        behind = None
+        changes = []
+        for model in models:
+            layer, found = Taps(model, outputs, self._threads, self._frontier.given), []
+            for feed in feeds:
+                given = {**feed, **layer.read(feed)}
+                behind = behind or Taps(self._original, self._names, self._threads, given)
+                found.append(behind.read(given))
+            changes.append(self._change(found))
+        return changes
+
+    def _change(self, outputs: Sequence[Feed]) -> float:
+        """By the outputs batch by batch."""
+        changes = [change(got, want) for got, want in zip(self._whole(outputs), self._expected, strict=True)]
         total = float(sum(changes))
         return total if math.isfinite(total) else math.inf
 
     @cached_property
     def _expected(self) -> list[NDArray[Any]]:
-        return self._outputs(self._original)
+        return self._whole(self._outputs(self._original))
 
     @cached_property
     def _feeds(self) -> list[Feed]:
         return list(self._data.batches(_BATCH))
 
-    def _outputs(self, model: Model) -> list[NDArray[Any]]:
-        names = [tensor.name for tensor in self._original.graph.outputs]
-        taps = Taps(model, names, self._threads, self._frontier.given)
-        found = [taps.read(self._frontier.beside(number, feed)) for number, feed in enumerate(self._feeds)]
-        return [np.concatenate([np.atleast_1d(one[name]) for one in found]) for name in names]
+    def _outputs(self, model: Model) -> list[Feed]:
+        taps = Taps(model, self._names, self._threads)
+        return [taps.read(feed) for feed in self._feeds]
+
+    def _whole(self, outputs: Sequence[Feed]) -> list[NDArray[Any]]:
+        return [np.concatenate([np.atleast_1d(one[name]) for one in outputs]) for name in self._names]
 
     def _at_the_start(self) -> Frontier:
         return Frontier(self._data, _BATCH, self._threads)

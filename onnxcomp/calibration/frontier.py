@@ -1,8 +1,11 @@
 """How far into a network the data has been run already: what lies before the next layer is not computed again.
 
 Layers are fitted in the order of the graph, each on what those before it give. All that the rest of a network needs of
-what is before a layer are the tensors that are made before it and read from it on; these are kept, for every batch.
+what is before a layer are the tensors that are made before it, or fed, and read from it on; these are kept, for every
+batch, and the data is not read again: it may be images to decode.
 """
+
+from collections.abc import Iterator
 
 from onnxcomp.calibration.data import Batches
 from onnxcomp.calibration.taps import Taps
@@ -21,7 +24,7 @@ class Frontier:
     def __init__(
         self, data: Batches, batch: int, threads: int | None = None, max_bytes: int = MAX_BYTES, samples: int = 0
     ) -> None:
-        self._data = data
+        self.data = data
         self._batches = -(-samples // batch)
         self._batch = batch
         self._threads = threads
@@ -38,8 +41,8 @@ class Frontier:
         taps = Taps(model, live, self._threads, self.given)
         kept, passed = self._kept, self.passed
         self._kept, self.passed = [], frozenset()  # of what is kept, a batch goes once it was read for the last time
-        for number, feed in enumerate(self._data.batches(self._batch)):
-            found.append(taps.read({**feed, **kept[number]} if kept else feed))
+        for number, feed in enumerate(kept or self.data.batches(self._batch)):
+            found.append(taps.read(feed))
             batches = max(len(kept) or self._batches, len(found))
             if batches * _size(found[-1]) > self._max_bytes and (number == 0 or not kept):
                 self._kept, self.passed = kept, passed
@@ -51,12 +54,26 @@ class Frontier:
 
     @property
     def given(self) -> Feed:
-        """What a feed has beside the network's inputs, of one of them."""
+        """By the example of the first batch, what the rest of the network is fed; nothing where it is all of it."""
         return self._kept[0] if self._kept else {}
 
     def beside(self, number: int, feed: Feed) -> Feed:
-        """`feed`, batch `number` of the network's inputs, and what is kept of that batch."""
-        return {**feed, **self._kept[number]} if self._kept else feed
+        """What the rest of the network is fed of batch `number`, which is `feed` where the network begins."""
+        return self._kept[number] if self._kept else feed
+
+    @property
+    def kept(self) -> list[Feed]:
+        """The same of every batch; nothing where the frontier is where the network begins."""
+        return self._kept
+
+
+def side_by_side(data: Batches, batch: int, one: Frontier, other: Frontier) -> Iterator[tuple[Feed, Feed]]:
+    """What the rest of two networks is fed of `data`, that of both or its start, by batches; read once, if at all."""
+    if one.kept and other.kept and data is one.data:
+        yield from zip(one.kept, other.kept, strict=True)
+        return
+    for number, feed in enumerate(data.batches(batch)):
+        yield one.beside(number, feed), other.beside(number, feed)
 
 
 def _size(feed: Feed) -> int:
@@ -64,10 +81,17 @@ def _size(feed: Feed) -> int:
 
 
 def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
-    """Tensors made before the node that gives `output`, and those of them that it or what is behind it needs."""
+    """Tensors made before the node that gives `output`; and what that or the nodes behind it read of them and are fed.
+
+    All inputs where a body of If, Loop or Scan reads one of these: for that it is computed again.
+    """
     nodes = model.graph.nodes
     where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs))
     made = {tensor.name for node in nodes[:where] for tensor in node.outputs if model.constant(tensor) is None}
-    read = dict.fromkeys(tensor.name for node in nodes[where:] for tensor in node.inputs)
-    read.update(dict.fromkeys(tensor.name for tensor in model.graph.outputs))
-    return frozenset(made), [name for name in read if name in made]
+    fed = {tensor.name for tensor in model.required_inputs()}
+    read = {tensor.name: tensor for node in nodes[where:] for tensor in node.inputs}
+    read.update((tensor.name, tensor) for tensor in model.graph.outputs)
+    live = [name for name in read if name in made or name in fed]
+    if any(model.is_captured(read[name]) for name in live):
+        live = list(dict.fromkeys([*live, *fed]))
+    return frozenset(made), live

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from onnxcomp.calibration.columns import Columns, ConvColumns, LinearColumns, choose
 from onnxcomp.calibration.data import Batches
-from onnxcomp.calibration.frontier import Frontier
+from onnxcomp.calibration.frontier import Frontier, side_by_side
 from onnxcomp.calibration.taps import Taps
 from onnxcomp.convolution import Convolution, is_standard, why_unknown
 from onnxcomp.errors import DataError, ModelError
@@ -76,9 +76,9 @@ def layer_moments(
     taps = Taps(model, [*(plan.x for plan in plans), *added], threads, mine.given)
     dense = Taps(reference, [*(plan.y for plan in plans), *added], threads, other.given) if reference else None
     sums = [_Sums(plan, seed, max_columns(plan.Q)) for plan in plans]
-    for number, feed in enumerate(data.batches(batch)):
-        inputs = taps.read(mine.beside(number, feed))
-        outputs = dense.read(other.beside(number, feed)) if dense else {}
+    for feed, reference_feed in side_by_side(data, batch, mine, other):
+        inputs = taps.read(feed)
+        outputs = dense.read(reference_feed) if dense else {}
         with np.errstate(invalid="ignore", over="ignore"):  # told by `means`, with the layer's name
             for one in sums:
                 y = outputs.get(one.plan.y)

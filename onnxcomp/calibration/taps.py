@@ -16,7 +16,8 @@ from onnxcomp.runtime.session import Feed, run, session
 class Taps:
     """A session of `model` that gives `tensors` and computes nothing beyond them.
 
-    `given` are tensors that feeds hold already, by the example of one; they are not computed either.
+    `given` are tensors that feeds hold already, by the example of one; they are not computed either. Feeds may lack
+    inputs of the model that are not read then.
     Raises ModelError where the model has no such tensor, or ONNX Runtime refuses it.
     """
 
@@ -32,19 +33,20 @@ class Taps:
         missing = [name for name in wanted if name not in known]
         if missing:
             raise ModelError(f"{model.source or 'the model'} has no tensor '{missing[0]}'")
-        fed = {*given, *(tensor.name for tensor in model.graph.inputs)}
+        inputs = {tensor.name for tensor in model.graph.inputs}
+        fed = {*given, *inputs}
         self._given = [name for name in wanted if name in fed]
         self._computed = [name for name in wanted if name not in fed]
         if self._computed:
             cut = model.clone()
             tensors_of_cut = cut.graph.tensors()
             cut.graph.outputs = [tensors_of_cut[name] for name in self._computed]
-            self._fed = [tensor.name for tensor in cut.graph.inputs]
             for name, example in given.items():
-                if name in tensors_of_cut and not cut.is_captured(tensors_of_cut[name]):
+                if name in tensors_of_cut and name not in inputs and not cut.is_captured(tensors_of_cut[name]):
                     _feed(cut, tensors_of_cut[name], example)
-                    self._fed.append(name)
             cut.sweep()
+            cut.graph.inputs = [tensor for tensor in cut.graph.inputs if tensor.outputs]
+            self._fed = [tensor.name for tensor in cut.graph.inputs]
             library = any(domain == DOMAIN for domain, _ in model.functions)
             # What is read goes into linear algebra, whose threads would wait for the cores of a session that spins.
             self._session = session(cut.to_proto().SerializeToString(), threads, library, alone=False)

@@ -153,7 +153,7 @@ def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solve
     if solver == "svd":
         return factors_of(problem.weight, d, sparsity)
     sweeps = als.SWEEPS if solver == "als" else 0
-    found = shared_basis.decompose(problem.weight, d, problem.moment, sweeps)
+    found = problem.shared_basis(d, sweeps)
     if sparsity:
         found = prune_coefficients(problem.weight, found, problem.moment, zeros_of(sparsity))
     coefficients, bases = (as_stored(part) for part in found)

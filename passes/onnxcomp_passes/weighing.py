@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnxcomp.calibration import Data, held
 from onnxcomp.context import Context, NotRunnable, Timing
 from onnxcomp.errors import DataError, ModelError
+from onnxcomp.fragment import Fragment
 from onnxcomp.layerwise import SAMPLES
 from onnxcomp.model import Model
 from onnxcomp.numerics.threads import fit_for
@@ -218,15 +219,14 @@ class Weigher:
 
         Those of `kept` lie between them.
         """
+        assert self._context.layerwise is not None
         wanted = [one.output_error or 0.0 for one in kept if one.error]
-        inexact = {fit.output_error or 0.0: fit for fit in fits if fit.error}
+        inexact = {fit.output_error or 0.0: fit.before for fit in fits if fit.error and fit.before}
         some = spread(list(inexact), min(wanted), max(wanted), _CHANGES) if wanted else []
-        return [(error, self._change(site, inexact[error])) for error in some]
-
-    def _change(self, site: FactorSite, fit: Candidate) -> float:
-        assert self._context.layerwise is not None and fit.before is not None
+        models = (self._context.layerwise.replaced(inexact[error]) for error in some)
+        outputs = Fragment.of(self._context.model, site.fused).outputs
         try:
-            return self._context.output_change.of(self._context.layerwise.replaced(fit.before), site.key)
+            return list(zip(some, self._context.output_change.of_layer(models, site.key, outputs), strict=True))
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
 

@@ -68,13 +68,22 @@ def test_large_networks_are_run_on_fewer_samples(activations: int, samples: int)
     assert samples_for(activations) == samples
 
 
-def test_what_is_before_the_layer_is_computed_once() -> None:
-    """Whatever the order in which layers are asked about, the answer is the same."""
-    text = "net (float[N, 3] x) => (float[N, 3] y) { a = Mul (x, w) b = Mul (a, v) y = Add (b, a) }"
-    weights = {"w": np.array([1, 2, 3], np.float32), "v": np.array([3, 2, 1], np.float32)}
+@pytest.mark.parametrize(
+    "y",
+    [
+        "Add (b, r)",
+        "If (yes) <then_branch = g () => (float[N, 3] t) { t = Neg (b) }, "
+        "else_branch = h () => (float[N, 3] e) { e = Identity (b) }>",
+    ],
+)
+def test_a_layer_alone_changes_the_outputs_as_the_whole_network_with_it_does(y: str) -> None:
+    """Whatever the order in which layers are asked about, and where a body reads what the layer gives."""
+    text = f"net (float[N, 3] x) => (float[N, 3] y) {{ a = Mul (x, w) r = Relu (a) b = Mul (r, v) y = {y} }}"
+    weights = {"w": np.array([1, 2, 3], np.float32), "v": np.array([3, 2, 1], np.float32), "yes": np.array(True)}
     original = model_of(text, weights)
     data = data_of(original, 40)
     whole, stepwise = (OutputChange(original, data) for _ in range(2))
-    for name, output in (("w", "a"), ("v", "b"), ("w", "a"), ("v", "b")):
-        other = model_of(text, {**weights, name: weights[name][::-1].copy()})
-        assert stepwise.of(other, output) == pytest.approx(whole.of(other)) and whole.of(other) > 0
+    for name, at, output in (("w", "a", "r"), ("w", "a", "r"), ("v", "b", "b"), ("w", "a", "r"), ("v", "b", "b")):
+        others = [model_of(text, {**weights, name: factor * weights[name][::-1]}) for factor in (1, 2)]
+        changes = [whole.of(other) for other in others]
+        assert stepwise.of_layer(others, at, [output]) == pytest.approx(changes) and min(changes) > 0
