@@ -12,7 +12,7 @@ layer is to give y + s - s', which mends what the layers under the shortcut left
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import takewhile
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from onnxcomp.calibration import Data
 from onnxcomp.calibration.first import First
 from onnxcomp.calibration.frontier import Frontier
-from onnxcomp.calibration.moments import Moments, layer_moments
+from onnxcomp.calibration.moments import MAX_BYTES, Moments, layer_moments
 from onnxcomp.convolution import Convolution, is_standard
-from onnxcomp.errors import ModelError
+from onnxcomp.errors import DataError, ModelError
 from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.freed import give_back
 from onnxcomp.linear import Linear
@@ -41,6 +41,7 @@ FEWEST_SAMPLES = 64  # where what lies before a layer is too large to be kept: t
 COLUMNS = 1 << 16  # of a layer's input, from all samples: a hundred for each row of the H of a 3x3 layer of 64 channels
 FEWEST = 8  # columns for each row of H, where so many of them would take long
 _USUAL = 576  # Q
+AT_ONCE = 1 << 30  # bytes of moments that are gathered for other processes, and not kept
 DAMPING = 1e-4  # of H's mean diagonal: what the samples hardly show stays as it was
 _BATCH, _LARGE_BATCH = 32, 8  # of small inputs and of large ones, which take as long in small batches, and less memory
 _LARGE_INPUT = 1 << 15  # numbers of a sample
@@ -81,15 +82,19 @@ class LayerProblem:
         """
         return damped(self.moment, DAMPING)
 
-    @cached_property
-    def norm(self) -> Norm:
-        """Of `damped`, scaled: one serves every pattern of zeros that the layer is tried with."""
-        return Norm.of(self.damped)
+    def norm(self, *, scaled: bool = True) -> Norm:
+        """Of `damped`: scaled for patterns of zeros, not scaled for blocks of one magnitude.
+
+        One serves all that the layer is tried with; the last one asked for is kept, as each is as large as H.
+        """
+        if scaled not in self._norms:
+            self._norms.clear()
+            self._norms[scaled] = Norm.of(self.damped, scaled)
+        return self._norms[scaled]
 
     @cached_property
-    def plain_norm(self) -> Norm:
-        """The same not scaled, for blocks of one magnitude."""
-        return Norm.of(self.damped, scaled=False)
+    def _norms(self) -> dict[bool, Norm]:
+        return {}
 
     def shared_basis(self, d: int, sweeps: int) -> Decomposition:
         """W*'s in `d` bases, by that many sweeps of least squares; one serves every share of zeros."""
@@ -119,7 +124,6 @@ class Layerwise:
         self._threads = threads
         self._seed = seed
         self._samples = min(SAMPLES, data.used)
-        self._expected: Sequence[str] = ()
         self._ahead: dict[str, Moments] = {}
         self._alone: dict[str, LayerProblem] = {}
 
@@ -165,9 +169,26 @@ class Layerwise:
         )
         return _problem(weight, bias, found[output])
 
-    def expect(self, outputs: Sequence[str]) -> None:
-        """Some of these layers will be asked for, in this order and not `sequential`; by default it is the graph's."""
-        self._expected = outputs
+    def gathered(self, outputs: Sequence[str]) -> Iterator[tuple[str, Moments]]:
+        """Of layers, in the graph's order, what `give` takes: all in one run over the data, where it is not too large.
+
+        Those of which it cannot be told are left out: whoever asks for their problem is told why.
+        """
+        left = list(outputs)
+        while left:
+            try:
+                found = self._moments(left, AT_ONCE)
+            except (ModelError, DataError):
+                left = left[1:]
+                continue
+            left = left[left.index(list(found)[-1]) + 1 :]
+            while found:
+                name = next(iter(found))
+                yield name, found.pop(name)
+
+    def give(self, output: str, moments: Moments) -> None:
+        """What is known of the layer's inputs in the original network need not be gathered here."""
+        self._ahead = {output: moments}
 
     def forget(self, *, ahead: bool = False) -> None:
         """Nothing else is tried on the layer last asked for: its problem takes up half a gigabyte where it is large.
@@ -204,20 +225,24 @@ class Layerwise:
         return self._alone[output]
 
     def _moments_alone(self, output: str) -> Moments:
-        """Of the inputs of a layer of the original network, gathered with those of the layers to be asked for next."""
+        """Of the inputs of a layer of the original network, gathered with those of the layers behind it."""
         if output not in self._ahead:
-            self._ahead = layer_moments(
-                self._original,
-                _from(output, self._expected) or _layers_from(self._original, output),
-                self._data,
-                max_columns=partial(_columns, self._samples),
-                batch=_BATCH_OF_ALL,
-                seed=self._seed,
-                threads=self._threads,
-            )
+            self._ahead = self._moments(_layers_from(self._original, output))
         for name in takewhile(lambda name: name != output, list(self._ahead)):
             del self._ahead[name]
         return self._ahead.pop(output)
+
+    def _moments(self, outputs: Sequence[str], max_bytes: int = MAX_BYTES) -> dict[str, Moments]:
+        return layer_moments(
+            self._original,
+            outputs,
+            self._data,
+            max_columns=partial(_columns, self._samples),
+            max_bytes=max_bytes,
+            batch=_BATCH_OF_ALL,
+            seed=self._seed,
+            threads=self._threads,
+        )
 
 
 def _columns(samples: int, Q: int) -> int:
@@ -237,11 +262,6 @@ def _replace(model: Model, by: Fragment) -> None:
     taken = {*tensors, *by.constants}
     names = {name: unique(name, taken) for name in by.constants}
     splice(model, [tensors[name].inputs[0] for name in outputs], renamed(by, names))
-
-
-def _from(output: str, outputs: Sequence[str]) -> Sequence[str]:
-    """`output` and those behind it; none where it is not among them."""
-    return outputs[outputs.index(output) :] if output in outputs else ()
 
 
 def _layers_from(model: Model, output: str) -> list[str]:

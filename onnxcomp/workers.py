@@ -32,7 +32,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Workers:
-    """What opens an executor, and how a value gets to its processes once; `remote`: they may be on other machines."""
+    """What opens an executor, and how a value gets to its processes once; `remote`: they may be on other machines.
+
+    What `share` returns may be part of an item; there it has the value by `read`.
+    """
 
     open: Callable[[], AbstractContextManager[Executor]]
     share: Callable[[object], Any]
@@ -109,18 +112,23 @@ def processes_here() -> int:
 
 @dataclass(frozen=True)
 class _File:
-    """A value in a file, read once by every process."""
+    """A value in a file."""
 
     path: Path
 
-    @lru_cache(maxsize=1)  # noqa: B019 - the process ends with its work
     def read(self) -> Any:
+        """A new one each time."""
         with self.path.open("rb") as stream:
             return pickle.load(stream)
 
+    @lru_cache(maxsize=1)  # noqa: B019 - the process ends with its work
+    def kept(self) -> Any:
+        """The same for all that one process does with it."""
+        return self.read()
+
 
 class _Message:
-    """A value as bytes, read once by every thread: what is done with it is no business of another's, nor sent on."""
+    """A value as bytes: what one thread does with what it read is no business of another's, nor sent on."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -130,9 +138,12 @@ class _Message:
         return _Message, (self._content,)
 
     def read(self) -> Any:
+        return pickle.loads(self._content)
+
+    def kept(self) -> Any:
         thread = get_ident()
         if thread not in self._read:
-            self._read[thread] = pickle.loads(self._content)
+            self._read[thread] = self.read()
         return self._read[thread]
 
 
@@ -143,7 +154,7 @@ def _kept(folder: Path, value: object) -> _File:
 
 
 def _call(function: Callable[[Any, Any], R], shared: _File | _Message, item: object) -> R:
-    return function(shared.read(), item)
+    return function(shared.kept(), item)
 
 
 def _begin() -> None:

@@ -23,6 +23,7 @@ Applies where its methods do, and needs data. Passes behind it make zeros fast:
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -53,7 +54,7 @@ from onnxcomp_passes.factor_sites import FactorSite
 from onnxcomp_passes.layers import LAYERS
 from onnxcomp_passes.stand_in import StandInOptions, StandInPass, why_not_here
 from onnxcomp_passes.strengths import METHODS, methods_for
-from onnxcomp_passes.weighing import AS, AS_IT_IS, Ledger, Weigher, judge_elsewhere
+from onnxcomp_passes.weighing import AS, AS_IT_IS, Item, Ledger, Weigher, judge_elsewhere
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
@@ -261,8 +262,7 @@ def _weighed(
             yield key, str(error)
             continue
         prices.put(key, priced[key])
-    if context.workers is not None and context.layerwise is not None:
-        context.layerwise.forget(ahead=True)  # hundreds of megabytes; the others gather their own
+    progress("compress: losses", 0, len(priced))
     for done, (key, found) in enumerate(_judged(sites, priced, weigher, context)):
         progress("compress: losses", done + 1, len(priced))
         if not isinstance(found, str):
@@ -281,21 +281,33 @@ def _judged(
             except NotRunnable as error:
                 yield key, str(error)
         return
-    keys = long_first({key: sites[key] for key in priced})
     try:
-        there = weigher.elsewhere(keys)
+        there = weigher.elsewhere()
     except NotRunnable as error:
         yield from ((key, str(error)) for key in priced)
         return
-    items = [(key, [replace(one, before=None, after=None) for one in priced[key]]) for key in keys]
-    for (key, _), found in context.workers.each(judge_elsewhere, there, items):
-        yield key, found if isinstance(found, str) else [_whole(one, priced[key]) for one in found]
+    moments = _shared_moments(list(priced), context)
+    items = [
+        Item(key, [replace(one, before=None, after=None) for one in priced[key]], moments.get(key))
+        for key in long_first({key: sites[key] for key in priced})
+    ]
+    for item, found in context.workers.each(judge_elsewhere, there, items):
+        yield item.key, found if isinstance(found, str) else [_whole(one, priced[item.key]) for one in found]
+
+
+def _shared_moments(keys: Sequence[str], context: Context) -> dict[str, Any]:
+    """Of the inputs of layers by their keys, gathered once for processes here; others gather their own."""
+    assert context.workers is not None and context.layerwise is not None, "there are both"
+    context.layerwise.forget(ahead=True)  # hundreds of megabytes
+    if context.workers.remote:
+        return {}
+    return {key: context.workers.share(moments) for key, moments in context.layerwise.gathered(keys)}
 
 
 def long_first(sites: Mapping[str, FactorSite]) -> list[str]:
     """The keys in the graph's order, but first those of layers that take long: else one process ends alone with them.
 
-    Only these, because inputs are gathered, and the network is run, from one layer to the next.
+    Only these, because the network is run from one layer to the next.
     """
     work = {key: site.weight.size * site.groups[0][0].size for key, site in sites.items()}  # C_out Q^2
     return sorted(sites, key=lambda key: work[key] <= _LONG * sum(work.values()))

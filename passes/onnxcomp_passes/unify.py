@@ -109,7 +109,7 @@ class Unify(StandInPass):
             problem.damped,
             structure,
             options.scale_type,
-            norm=problem.plain_norm if iterations else None,
+            norm=problem.norm(scaled=False) if iterations else None,
             iterations=iterations,
             rounds=options.rounds,
         )

@@ -89,11 +89,8 @@ class Weigher:
         """The pass that proposed it."""
         return self._strengths[one.options[AS]].one
 
-    def elsewhere(self, keys: Sequence[str]) -> "Elsewhere":
-        """What another process needs to judge layers by these `keys`, in this order.
-
-        Raises NotRunnable where the network is too large to be sent.
-        """
+    def elsewhere(self) -> "Elsewhere":
+        """What another process needs to judge layers. Raises NotRunnable where the network is too large to be sent."""
         context, workers = self._context, self._context.workers
         assert context.data is not None, "asked for where there is data"
         # A user's function may not be found elsewhere, nor a file on another machine.
@@ -109,7 +106,6 @@ class Weigher:
             seed=context.seed,
             portable=context.portable,
             goal=context.goal,
-            keys=tuple(keys),
         )
 
     def _as_run(self, site: FactorSite, drafts: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -234,6 +230,15 @@ class Weigher:
         return ratio(one, self._unit)
 
 
+@dataclass(frozen=True)
+class Item:
+    """A layer by its key, what is to be judged of it, and, where known, the moments of its inputs, shared."""
+
+    key: str
+    priced: Sequence[Candidate]
+    moments: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Elsewhere:
     """All that another process needs to judge candidates for the layers of a network."""
@@ -246,34 +251,35 @@ class Elsewhere:
     seed: int
     portable: bool
     goal: Literal["latency", "size"]
-    keys: tuple[str, ...]  # of the layers, in the order in which they are judged; not all of them here
+
+    def judged(self, item: Item) -> list[Candidate]:
+        """There. Raises NotRunnable as `Weigher.judged` does."""
+        assert self._context.layerwise is not None, "there is data"
+        if item.moments is not None:
+            self._context.layerwise.give(item.key, item.moments.read())
+        return self._weigher.judged(self._sites[item.key], item.priced)
 
     @cached_property
-    def weigher(self) -> Weigher:
-        """There."""
+    def _weigher(self) -> Weigher:
         return Weigher(self.methods, self.unit, self._context)
 
     @cached_property
-    def sites(self) -> Mapping[str, FactorSite]:
+    def _sites(self) -> Mapping[str, FactorSite]:
         """By their keys."""
         found = factor_sites(self._context.model, LAYERS)
         return {site.key: site for site in found if isinstance(site, FactorSite)}
 
     @cached_property
     def _context(self) -> Context:
-        context = Context.on_data(
+        return Context.on_data(
             self.model, self.data, self.threads, self.seed, portable=self.portable, goal=self.goal, fitting=True
         ).on(self.model)
-        assert context.layerwise is not None, "there is data"
-        context.layerwise.expect(self.keys)
-        return context
 
 
-def judge_elsewhere(there: Elsewhere, item: tuple[str, Sequence[Candidate]]) -> list[Candidate] | str:
-    """`Weigher.judged` for the layer of that key, or why nothing can be told."""
-    key, priced = item
+def judge_elsewhere(there: Elsewhere, item: Item) -> list[Candidate] | str:
+    """`Weigher.judged` for that layer, or why nothing can be told."""
     try:
-        return there.weigher.judged(there.sites[key], priced)
+        return there.judged(item)
     except NotRunnable as error:
         return str(error)
 

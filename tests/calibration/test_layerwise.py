@@ -105,8 +105,8 @@ def test_layers_apart_in_any_order(network: Model, images: NDArray[np.float32]) 
         np.testing.assert_array_equal(layers.problem(name, sequential=False).moment, fresh[name].moment)
 
 
-def test_layers_apart_in_the_order_expected(network: Model, images: NDArray[np.float32]) -> None:
-    """One pass over the data for all that are still to come, and none for those that are not."""
+def test_layers_apart_in_the_order_of_the_graph(network: Model, images: NDArray[np.float32]) -> None:
+    """One pass over the data for all that are still to come; none for those that others gathered."""
     passes: list[list[str]] = []
 
     def counted(model: Model, layers: list[str], *args: Any, **options: Any) -> dict[str, Moments]:
@@ -116,19 +116,32 @@ def test_layers_apart_in_the_order_expected(network: Model, images: NDArray[np.f
 
     data = open_data(images, input_specs(network))
     fresh = {name: Layerwise(network, data).problem(name, sequential=False) for name in ("a", "y")}
-    for expected, asked, wanted in (
-        (["y", "a"], ["y", "y", "a"], [["y", "a"]]),
-        (["y"], ["a", "y"], [["a", "y"]]),  # what was not expected: in the graph's order
-        (["y"], ["y"], [["y"]]),
-    ):
-        passes.clear()
-        layers = Layerwise(network, data)
-        layers.expect(expected)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("onnxcomp.layerwise.layer_moments", counted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnxcomp.layerwise.layer_moments", counted)
+        gathered = dict(Layerwise(network, data).gathered(["a", "y"]))
+        assert passes == [["a", "y"]]
+        for given, asked, wanted in (
+            ([], ["a", "y"], [["a", "y"]]),
+            ([], ["y", "y", "a"], [["y"], ["a", "y"]]),
+            (["y"], ["y", "a"], [["a", "y"]]),
+            (["y", "a"], ["y", "a"], []),
+        ):
+            passes.clear()
+            layers = Layerwise(network, data)
             for name in asked:
+                if name in given:
+                    layers.give(name, gathered[name])
                 np.testing.assert_array_equal(layers.problem(name, sequential=False).moment, fresh[name].moment)
-        assert passes == wanted
+            assert passes == wanted
+
+
+def test_layers_that_cannot_be_told_are_not_gathered(network: Model, images: NDArray[np.float32]) -> None:
+    """Whether they are the first that is asked for or one behind it."""
+    data = open_data(images, input_specs(network))
+    assert [name for name, _ in Layerwise(network, data).gathered(["no layer", "a", "x", "y"])] == ["a", "y"]
+    network.graph.tensors()["w1"].values = np.full((4, 3, 3, 3), 1e38, np.float32)
+    layers = Layerwise(network, data)
+    assert [name for name, _ in layers.gathered(["a", "y"])] == ["a"] and not list(layers.gathered(["y"]))
 
 
 def test_layers_apart_before_one_that_cannot_be_told(network: Model, images: NDArray[np.float32]) -> None:
