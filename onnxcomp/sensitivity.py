@@ -51,9 +51,6 @@ class OutputChange:
         What is before them is not computed again as long as layers are asked about in the order of the graph, and what
         is behind them is loaded once.
         """
-        tensors = self._original.graph.tensors()
-        if any(self._original.is_captured(tensors[name]) for name in outputs):  # what bodies read cannot be fed
-            return [self.of(model) for model in models]
         if at in self._frontier.passed:
             self._frontier = self._at_the_start()
         self._frontier.advance(self._original, at)

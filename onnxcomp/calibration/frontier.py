@@ -29,7 +29,7 @@ class Frontier:
         self._batch = batch
         self._threads = threads
         self._max_bytes = max_bytes
-        self._kept: list[Feed] = []  # nothing: the frontier is where the network begins
+        self.kept: list[Feed] = []  # batch by batch; nothing: the frontier is where the network begins
         self.passed: frozenset[str] = frozenset()  # tensors made before it
 
     def advance(self, model: Model, output: str) -> bool:
@@ -39,32 +39,27 @@ class Frontier:
             return True
         found: list[Feed] = []
         taps = Taps(model, live, self._threads, self.given)
-        kept, passed = self._kept, self.passed
-        self._kept, self.passed = [], frozenset()  # of what is kept, a batch goes once it was read for the last time
+        kept, passed = self.kept, self.passed
+        self.kept, self.passed = [], frozenset()  # of what is kept, a batch goes once it was read for the last time
         for number, feed in enumerate(kept or self.data.batches(self._batch)):
             found.append(taps.read(feed))
             batches = max(len(kept) or self._batches, len(found))
             if batches * _size(found[-1]) > self._max_bytes and (number == 0 or not kept):
-                self._kept, self.passed = kept, passed
+                self.kept, self.passed = kept, passed
                 return False
             if kept:
                 kept[number] = {}
-        self._kept, self.passed = found, before
+        self.kept, self.passed = found, before
         return True
 
     @property
     def given(self) -> Feed:
         """By the example of the first batch, what the rest of the network is fed; nothing where it is all of it."""
-        return self._kept[0] if self._kept else {}
+        return self.kept[0] if self.kept else {}
 
     def beside(self, number: int, feed: Feed) -> Feed:
         """What the rest of the network is fed of batch `number`, which is `feed` where the network begins."""
-        return self._kept[number] if self._kept else feed
-
-    @property
-    def kept(self) -> list[Feed]:
-        """The same of every batch; nothing where the frontier is where the network begins."""
-        return self._kept
+        return self.kept[number] if self.kept else feed
 
 
 def side_by_side(data: Batches, batch: int, one: Frontier, other: Frontier) -> Iterator[tuple[Feed, Feed]]:
@@ -81,17 +76,11 @@ def _size(feed: Feed) -> int:
 
 
 def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
-    """Tensors made before the node that gives `output`; and what that or the nodes behind it read of them and are fed.
-
-    All inputs where a body of If, Loop or Scan reads one of these: for that it is computed again.
-    """
+    """Tensors made before the node that gives `output`; and what that or the nodes behind it read of them and are fed."""
     nodes = model.graph.nodes
     where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs))
     made = {tensor.name for node in nodes[:where] for tensor in node.outputs if model.constant(tensor) is None}
     fed = {tensor.name for tensor in model.required_inputs()}
-    read = {tensor.name: tensor for node in nodes[where:] for tensor in node.inputs}
-    read.update((tensor.name, tensor) for tensor in model.graph.outputs)
-    live = [name for name in read if name in made or name in fed]
-    if any(model.is_captured(read[name]) for name in live):
-        live = list(dict.fromkeys([*live, *fed]))
-    return frozenset(made), live
+    read = dict.fromkeys(tensor.name for node in nodes[where:] for tensor in node.inputs)
+    read.update(dict.fromkeys(tensor.name for tensor in model.graph.outputs))
+    return frozenset(made), [name for name in read if name in made or name in fed]

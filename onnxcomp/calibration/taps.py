@@ -42,7 +42,7 @@ class Taps:
             tensors_of_cut = cut.graph.tensors()
             cut.graph.outputs = [tensors_of_cut[name] for name in self._computed]
             for name, example in given.items():
-                if name in tensors_of_cut and name not in inputs and not cut.is_captured(tensors_of_cut[name]):
+                if name in tensors_of_cut and name not in inputs:
                     _feed(cut, tensors_of_cut[name], example)
             cut.sweep()
             cut.graph.inputs = [tensor for tensor in cut.graph.inputs if tensor.outputs]

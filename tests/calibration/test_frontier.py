@@ -118,22 +118,26 @@ BRANCHES = """net (float[N, 4, 6, 6] x) => (float[N, 4, 6, 6] y) {
     a = Conv <pads = [1, 1, 1, 1]> (x, w1)
     r = Relu (a)
     b = Conv <pads = [1, 1, 1, 1]> (r, w2)
-    i = If (yes) <then_branch = g () => (float[N, 4, 6, 6] t) { t = Neg (r) },
-                  else_branch = h () => (float[N, 4, 6, 6] e) { e = Identity (r) }>
+    i = If (yes) <then_branch = g () => (float[N, 4, 6, 6] t) { t = Neg (READ) },
+                  else_branch = h () => (float[N, 4, 6, 6] e) { e = Identity (READ) }>
     y = Add (b, i)
 }"""
 
 
-def test_what_the_body_of_a_branch_reads_is_computed_again() -> None:
+@pytest.mark.parametrize("read", ["r", "b"])
+def test_what_the_body_of_a_branch_reads_is_kept_as_well(read: str) -> None:
     weights = {name: SHAPES[name] for name in ("w1", "w2")}
     rng = np.random.default_rng(1)
     model = model_of(
-        BRANCHES, {"yes": np.array(True), **{n: rng.standard_normal(s).astype(np.float32) for n, s in weights.items()}}
+        BRANCHES.replace("READ", read),
+        {"yes": np.array(True), **{n: rng.standard_normal(s).astype(np.float32) for n, s in weights.items()}},
     )
     data = data_for(model)
     frontier = Frontier(data, BATCH)
+    frontier.advance(model, "a")
     frontier.advance(model, "b")
-    assert set(frontier.given) == {"r", "x"}
+    frontier.advance(model, "i")
+    assert set(frontier.given) == {read, "b"}
     (whole, rest) = (Taps(model, ["y"], given=given) for given in ({}, frontier.given))
     for number, feed in enumerate(data.batches(BATCH)):
         np.testing.assert_allclose(rest.read(frontier.beside(number, feed))["y"], whole.read(feed)["y"], rtol=1e-5)
