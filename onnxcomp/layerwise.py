@@ -12,7 +12,7 @@ layer is to give y + s - s', which mends what the layers under the shortcut left
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import takewhile
@@ -169,22 +169,15 @@ class Layerwise:
         )
         return _problem(weight, bias, found[output])
 
-    def gathered(self, outputs: Sequence[str]) -> Iterator[tuple[str, Moments]]:
-        """Of layers, in the graph's order, what `give` takes: all in one run over the data, where it is not too large.
+    def gathered(self, outputs: Sequence[str]) -> dict[str, Moments]:
+        """Of layers, in the graph's order, what `give` takes: of as many as are within a gigabyte, in one run.
 
-        Those of which it cannot be told are left out: whoever asks for their problem is told why.
+        None where it cannot be told of the first: whoever asks for its problem is told why.
         """
-        left = list(outputs)
-        while left:
-            try:
-                found = self._moments(left, AT_ONCE)
-            except (ModelError, DataError):
-                left = left[1:]
-                continue
-            left = left[left.index(list(found)[-1]) + 1 :]
-            while found:
-                name = next(iter(found))
-                yield name, found.pop(name)
+        try:
+            return self._moments(outputs, AT_ONCE) if outputs else {}
+        except (ModelError, DataError):
+            return {}
 
     def give(self, output: str, moments: Moments) -> None:
         """What is known of the layer's inputs in the original network need not be gathered here."""

@@ -34,7 +34,7 @@ R = TypeVar("R")
 class Workers:
     """What opens an executor, and how a value gets to its processes once; `remote`: they may be on other machines.
 
-    What `share` returns may be part of an item; there it has the value by `read`.
+    Where they are processes here, what `share` returns may be part of an item, and has the value there by `read`.
     """
 
     open: Callable[[], AbstractContextManager[Executor]]
@@ -137,13 +137,11 @@ class _Message:
     def __reduce__(self) -> tuple[type["_Message"], tuple[bytes]]:
         return _Message, (self._content,)
 
-    def read(self) -> Any:
-        return pickle.loads(self._content)
-
     def kept(self) -> Any:
+        """The same for all that one thread does with it."""
         thread = get_ident()
         if thread not in self._read:
-            self._read[thread] = self.read()
+            self._read[thread] = pickle.loads(self._content)
         return self._read[thread]
 
 

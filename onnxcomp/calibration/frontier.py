@@ -76,7 +76,7 @@ def _size(feed: Feed) -> int:
 
 
 def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
-    """Tensors made before the node that gives `output`; and what that or the nodes behind it read of them and are fed."""
+    """Tensors made before the node that gives `output`; what it or a node behind it reads of these, or is fed."""
     nodes = model.graph.nodes
     where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs))
     made = {tensor.name for node in nodes[:where] for tensor in node.outputs if model.constant(tensor) is None}

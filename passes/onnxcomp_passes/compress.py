@@ -296,12 +296,13 @@ def _judged(
 
 
 def _shared_moments(keys: Sequence[str], context: Context) -> dict[str, Any]:
-    """Of the inputs of layers by their keys, gathered once for processes here; others gather their own."""
+    """Of the inputs of layers by their keys, gathered once for processes here. What is not there they gather."""
     assert context.workers is not None and context.layerwise is not None, "there are both"
     context.layerwise.forget(ahead=True)  # hundreds of megabytes
     if context.workers.remote:
         return {}
-    return {key: context.workers.share(moments) for key, moments in context.layerwise.gathered(keys)}
+    found = context.layerwise.gathered(keys)
+    return {key: context.workers.share(found.pop(key)) for key in list(found)}
 
 
 def long_first(sites: Mapping[str, FactorSite]) -> list[str]:

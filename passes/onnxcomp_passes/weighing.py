@@ -215,16 +215,19 @@ class Weigher:
 
         Those of `kept` lie between them.
         """
-        assert self._context.layerwise is not None
         wanted = [one.output_error or 0.0 for one in kept if one.error]
-        inexact = {fit.output_error or 0.0: fit.before for fit in fits if fit.error and fit.before}
+        inexact = {fit.output_error or 0.0: fit for fit in fits if fit.error}
         some = spread(list(inexact), min(wanted), max(wanted), _CHANGES) if wanted else []
-        models = (self._context.layerwise.replaced(inexact[error]) for error in some)
+        models = (self._replaced(inexact[error]) for error in some)
         outputs = Fragment.of(self._context.model, site.fused).outputs
         try:
             return list(zip(some, self._context.output_change.of_layer(models, site.key, outputs), strict=True))
         except (ModelError, DataError) as error:
             raise NotRunnable(str(error)) from error
+
+    def _replaced(self, fit: Candidate) -> Model:
+        assert self._context.layerwise is not None and fit.before is not None
+        return self._context.layerwise.replaced(fit.before)
 
     def _ratio(self, one: Candidate) -> float:
         return ratio(one, self._unit)

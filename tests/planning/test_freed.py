@@ -8,7 +8,7 @@ import pytest
 
 from onnxcomp import freed
 
-# Every other one of many small blocks is freed: none of their pages is at the end of the heap, so all stay.
+# Of many small blocks seven in eight are freed, but not the last: as the heap's end is in use, all of it stays.
 _PROGRAM = """
 import psutil
 from onnxcomp.freed import give_back

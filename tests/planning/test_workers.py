@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from onnxcomp.errors import OnnxcompError, UsageError
-from onnxcomp.workers import Workers, _call, cluster, local, processes_here, workers
+from onnxcomp.workers import Workers, _call, _File, cluster, local, processes_here, workers
 from tests.planning.dask_cluster import running
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,10 @@ def scaled(factor: list[int], item: int) -> tuple[int, int]:
 def used(shared: list[object], item: int) -> int:
     shared.append(Lock())  # which no other process can be sent
     return len(shared) + item
+
+
+def read_beside(factor: list[int], item: _File) -> int:
+    return factor[0] * int(item.read()[0])
 
 
 def failing(_shared: object, item: int) -> int:
@@ -73,6 +77,12 @@ def test_what_one_worker_did_to_a_value_does_not_keep_it_from_another() -> None:
 def test_what_an_item_raises_is_raised_here(some: Workers) -> None:
     with pytest.raises(ValueError, match="item 5"):
         list(some.each(failing, None, [5]))
+
+
+def test_what_is_shared_may_be_part_of_an_item() -> None:
+    with local(2) as found:
+        items = [found.share([factor]) for factor in (2, 3)]
+        assert sorted(value for _, value in found.each(read_beside, [10], items)) == [20, 30]
 
 
 def test_processes_end_with_their_work() -> None:
