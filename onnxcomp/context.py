@@ -172,13 +172,20 @@ class Context:
             return None
         key = " ".join(work_of(fragment, self.shapes, self.dtypes) for fragment in (before, after))
         if key not in self.timings:
-            self._require_runnable(before)
-            models = [self._alone(fragment) for fragment in (before, after)]
-            predicted = predicted_ms(self.profile, before, after, self.shapes)
-            dense, sparse = times_inside(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
-            before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
-            self.timings[key] = Timing(before_ms, sum(sparse.values()), predicted)
+            self.timings[key] = self._timed(before, after)
         return self.timings[key]
+
+    def _timed(self, before: Fragment, after: Fragment) -> Timing:
+        self._require_shapes(before)
+        models = [self._alone(fragment) for fragment in (before, after)]
+        predicted = predicted_ms(self.profile, before, after, self.shapes)
+        try:
+            dense, sparse = times_inside(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
+        except ModelError:
+            self._require_runnable(before)  # asked only now: nearly all run, and to ask takes a session
+            raise
+        before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
+        return Timing(before_ms, sum(sparse.values()), predicted)
 
     def once(self, key: str, find: Callable[[], T]) -> T:
         """What `find` returns, called only where nothing was found under `key` before."""
@@ -209,13 +216,16 @@ class Context:
 
     def _require_runnable(self, fragment: Fragment) -> list[Any]:
         """The outputs of `fragment` without the library. Raises NotRunnable."""
-        unknown = self.unknown_shape(fragment)
-        if unknown is not None:
-            raise NotRunnable(f"the shape of '{unknown}' is not known, or empty")
+        self._require_shapes(fragment)
         try:
             return run(session(self._alone(fragment), self.threads, library=False), self._feed(fragment))
         except ModelError as error:
             raise NotRunnable(str(error)) from error
+
+    def _require_shapes(self, fragment: Fragment) -> None:
+        unknown = self.unknown_shape(fragment)
+        if unknown is not None:
+            raise NotRunnable(f"the shape of '{unknown}' is not known, or empty")
 
     def _alone(self, fragment: Fragment) -> bytes:
         # The body of a function in `after` may need a newer opset than the model has so far.

@@ -146,8 +146,14 @@ class _Message:
 
 
 def _kept(folder: Path, value: object) -> _File:
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    except OSError as error:
+        raise OnnxcompError(
+            f"{folder.parent}: what layers read cannot be put there for other processes: {error.strerror}; "
+            "set TMPDIR to a folder with room"
+        ) from error
     return _File(Path(file.name))
 
 

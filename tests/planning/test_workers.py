@@ -1,6 +1,7 @@
 """Work on other processes: every item is done once, by local processes and by a Dask cluster alike."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,6 +84,16 @@ def test_what_is_shared_may_be_part_of_an_item() -> None:
     with local(2) as found:
         items = [found.share([factor]) for factor in (2, 3)]
         assert sorted(value for _, value in found.each(read_beside, [10], items)) == [20, 30]
+
+
+def test_no_room_for_what_is_shared_is_an_error_that_says_where_there_may_be_some() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with local(2) as found, pytest.raises(OnnxcompError, match="File too large; set TMPDIR"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+        try:
+            found.share(bytes(1 << 17))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_processes_end_with_their_work() -> None:
