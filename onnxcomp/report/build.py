@@ -15,6 +15,7 @@ from onnxcomp.calibration import Data
 from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import WEIGHTED
 from onnxcomp.cost.host import host
+from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate
 from onnxcomp.pass_manager import Applied, PassResult, Run
@@ -205,8 +206,8 @@ def _factored(before: Layer, done: Sequence[Candidate]) -> Layer | None:
     """The layers that the last rewrite into several made of `before`, taken together; None where there is none."""
     for candidate in reversed(done):
         fragment = candidate.after
-        if fragment is None or sum(node.op_type in WEIGHTED for node in fragment.nodes) < 2:
-            continue
+        if fragment is None or _weighted(candidate.before) > 1 or _weighted(fragment) < 2:
+            continue  # `shrink` puts as many layers there as it takes away: each is followed by itself
         numbers = [v for v in fragment.constants.values() if np.issubdtype(v.dtype, np.floating)]
         return replace(
             before,
@@ -216,6 +217,10 @@ def _factored(before: Layer, done: Sequence[Candidate]) -> Layer | None:
             size_bytes=fragment.size_bytes,
         )
     return None
+
+
+def _weighted(fragment: Fragment | None) -> int:
+    return 0 if fragment is None else sum(node.op_type in WEIGHTED for node in fragment.nodes)
 
 
 def _pass(one: PassResult) -> PassSection:

@@ -75,6 +75,23 @@ def test_a_shared_weight_is_told_for_every_layer(source: Path) -> None:
     ]
 
 
+def test_layers_that_are_rewritten_together_are_told_each_by_itself(source: Path) -> None:
+    """Every channel of `a` but five is dead, so `shrink` takes weights of both layers away, in one rewrite."""
+    text = """g (float[1, 16, 8, 8] x) => (float[1, 16, 8, 8] y) {
+        [a] t = Conv <pads = [1, 1, 1, 1]> (x, v)
+        [b] y = Conv (t, w)
+    }"""
+    weights = {"v": sparse((32, 16, 3, 3), 0.0), "w": sparse((16, 32, 1, 1), 0.0)}
+    weights["v"][5:] = 0
+    model_of(text, weights).save(source)
+    found = written(source.parent, "optimize", source, source.with_name("out.onnx"), "--passes", "shrink")
+    a, b = found["layers"]
+    assert [layer["method"] for layer in (a, b)] == ["shrink", "shrink"]
+    assert a["parameters"] == [32 * 16 * 9, 5 * 16 * 9] and b["parameters"] == [16 * 32, 16 * 5]
+    assert a["bytes"] == [4 * size for size in a["parameters"]]
+    assert a["macs"][1] + b["macs"][1] == found["output"]["macs"]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_inspect(when: str, source: Path) -> None:
     if when == "after":
