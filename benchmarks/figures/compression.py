@@ -48,6 +48,7 @@ AXES = Axes(
     ("lost", "points of top-1 lost"),
     "kind",
     "budget",
+    all_named=True,
 )
 ZEROS = "sparse-conv{{when=always,min_zeros=0}},sparse-gemm{{when=always,min_zeros=0}}"
 MAGNITUDE = f"fold-batchnorm,prune{{{{sparsity={{sparsity}},solver=magnitude,sequential=false}}}},{ZEROS}"

@@ -31,7 +31,7 @@ class Column:
 class Axes:
     """Keys of the rows, with words for them: what lies along x, a panel each, and along y.
 
-    `series` makes a colour; the points of the last one are named by `point`.
+    `series` makes a colour; the points of the last one, or of all, are named by `point`.
     """
 
     x: tuple[tuple[str, str], ...]
@@ -39,6 +39,7 @@ class Axes:
     series: str
     point: str
     y_most: float | None = None  # what lies above is cut off
+    all_named: bool = False  # where series do not have the same points
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,15 @@ def draw(figure: Figure, axes: Axes, path: Path) -> None:
 
 
 def _points(panel: Any, rows: Sequence[Row], key: str, axes: Axes) -> None:
-    """Every series over one key; the last one's points with their names."""
+    """Every series over one key, with the names of points."""
     from adjustText import adjust_text
 
     named: list[Row] = []
     for name, named in _series(rows, axes.series).items():
         xs, ys = ([float(row[of] or 0) for row in named] for of in (key, axes.y[0]))
         panel.plot(xs, ys, marker="o", linestyle="none", label=name)
-    names = [panel.text(x, y, name, fontsize=6) for x, y, name in _named(named, key, axes)]
-    adjust_text(names, ax=panel, arrowprops={"arrowstyle": "-", "color": "gray", "lw": 0.4})
+    names = [panel.text(x, y, name, fontsize=7) for x, y, name in _named(rows if axes.all_named else named, key, axes)]
+    adjust_text(names, ax=panel, expand=(1.2, 2), arrowprops={"arrowstyle": "-", "color": "gray", "lw": 0.4})
 
 
 def _named(rows: Sequence[Row], key: str, axes: Axes) -> list[tuple[float, float, str]]:
