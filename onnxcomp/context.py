@@ -157,10 +157,6 @@ class Context:
     def _types(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
         return concrete_types(self.model, self.input_shapes)
 
-    def unknown_shape(self, fragment: Fragment) -> str | None:
-        """The name of an input of `fragment` whose shape is not known, or is empty; None where it can be run."""
-        return next((name for name in fragment.inputs if 0 in self.shapes.get(name, (0,))), None)
-
     def measure(self, before: Fragment, after: Fragment) -> Timing | None:
         """Both fragments, interleaved, on inputs of the shapes they have here. None while a plan is replayed.
 
@@ -223,7 +219,7 @@ class Context:
             raise NotRunnable(str(error)) from error
 
     def _require_shapes(self, fragment: Fragment) -> None:
-        unknown = self.unknown_shape(fragment)
+        unknown = next((name for name in fragment.inputs if 0 in self.shapes.get(name, (0,))), None)
         if unknown is not None:
             raise NotRunnable(f"the shape of '{unknown}' is not known, or empty")
 

@@ -151,7 +151,7 @@ def _kept(folder: Path, value: object) -> _File:
             pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
     except OSError as error:
         raise OnnxcompError(
-            f"{folder.parent}: what layers read cannot be put there for other processes: {error.strerror}; "
+            f"{folder.parent}: what other processes need cannot be put there: {error.strerror}; "
             "set TMPDIR to a folder with room"
         ) from error
     return _File(Path(file.name))
