@@ -4,7 +4,7 @@ Both are taken to change once from step to step: a target that is met stays met,
 How near a step came to either tells where that is: what is used up of the bound, and what is reached of a target, grow
 by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
 where that does not help the interval is halved. Where a try takes long, a step that is likely to miss the bound by much
-is taken to miss it.
+is taken to miss it. Where not even the first step holds, parts of it are tried.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
-FINER = 4  # times as many, where a try takes no time
+FINER = 4  # times as many, where a try takes no time or the first step is too much
 COARSER = 2  # times fewer, where it takes minutes
 _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
@@ -79,9 +79,9 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     """The run that goes as far as it should: to the targets, else as far as it may.
 
     Allocations by the loss of the network are tried first. Those by the losses of the layers are tried where that
-    ended, and beyond where it is not enough; at equal steps the one decides that changes the outputs less. Where not
-    even the first step holds, the rest is left to `within_bound`. Ctrl-C ends the search at the best run so far, where
-    there is one. `whole`: begin with the whole way.
+    ended, and beyond where it is not enough; at equal steps the one decides that changes the outputs less. Where no
+    step holds, the rest is left to `within_bound`. Ctrl-C ends the search at the best run so far, where there is one.
+    `whole`: begin with the whole way.
     """
 
     trials: dict[Dial, Trial] = {}
@@ -102,7 +102,9 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     if best is None:
         nothing = Dial(0.0)
         rest = within_bound(attempt, partial(choose, dial=nothing), judge.strain, judge.bound, progress)
-        return replace(rest, dial=nothing, trials=trials)
+        least = min(dial.share for dial in trials if dial.share)
+        note = f"not even {least:.0%} of the way to all that could be saved, or was asked for, is within {judge.bound}"
+        return replace(rest, notes=(*rest.notes, note), dial=nothing, trials=trials)
     if best.dial.share < 1 and not best.trial.enough and not notes:
         share = f"{best.dial.share:.0%} of the way to all that could be saved, or was asked for"
         seen = any(dial.share > best.dial.share for dial in trials)
@@ -163,7 +165,12 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
         widths.append(high[0] - low[0])
         passes = _passes(low, high, growth or usual)
         if widths[-1] <= 1 or (low[1] and passes < low[0] + margin):
-            return
+            if low[0] or met or steps > STEPS:
+                return
+            # The first step is too much: from here on it has steps of its own.
+            steps, usual, growth = FINER * steps, usual ** (1 / FINER), None
+            high, widths = (FINER, high[1]), [FINER]
+            passes = _passes(low, high, usual)
         guessed = not growth and (not low[1] or high[1] == inf)  # by one figure, and the growth that is usual
         slow = len(widths) > 2 and 2 * widths[-1] > widths[-2 if guessed else -3]
         place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))

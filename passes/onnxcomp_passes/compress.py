@@ -58,6 +58,7 @@ from onnxcomp_passes.weighing import AS, AS_IT_IS, Item, Ledger, Weigher, judge_
 from onnxcomp_passes.worth import Unit, costs_of, loss_of
 
 _WORDS: Mapping[Unit, str] = MappingProxyType({"ms": "time", "bytes": "bytes", "macs": "multiply-adds"})
+_NOTHING = "no layer was to be changed: the targets are met without, or the bound allows none"
 _LONG = 0.05  # of the work on all layers
 _STEPS = 16  # of the front that reports show
 _LEAST = 1e-4  # of the dense layers' cost, to have a ratio where next to nothing is left of it
@@ -141,7 +142,8 @@ class Compress(StandInPass, BudgetPass):
         is the same ratio: as much speed gained.
         """
         chosen = self._knapsack(context, proposals, dial).filled(dial.share)
-        return [_pick(proposal, index) for proposal, index in zip(proposals, chosen, strict=True)]
+        why = "in other layers as much is saved at a smaller loss" if dial.share else _NOTHING
+        return [_pick(proposal, index, why) for proposal, index in zip(proposals, chosen, strict=True)]
 
     def front(self, context: Context, proposals: Sequence[Proposal]) -> Front | None:
         """Costs and losses to the network as they were found layer by layer, summed, at sixteen steps of the dial."""
@@ -210,10 +212,10 @@ _Finding = list[Candidate] | str
 """What can be worth choosing for a layer, or why nothing can be told."""
 
 
-def _pick(proposal: Proposal, index: int) -> Candidate | Declined:
+def _pick(proposal: Proposal, index: int, why_dense: str) -> Candidate | Declined:
     """By the index into the dense layer and the candidates."""
     if not index:
-        return Declined(proposal.site.name, "in other layers as much is saved at a smaller loss")
+        return Declined(proposal.site.name, why_dense)
     one = proposal.candidates[index - 1]
     if one.options.get(AS) == AS_IT_IS:
         return Declined(proposal.site.name, "what its own zeros save is enough")

@@ -156,6 +156,15 @@ def test_the_budget_goes_where_it_costs_least(dial: Dial, picks: tuple[int | Non
     assert [None if isinstance(one, Declined) else one for one in found] == wanted
 
 
+@pytest.mark.parametrize(("share", "why"), [(0.0, "the bound allows none"), (0.2, "at a smaller loss")])
+def test_a_layer_that_stays_dense_says_whether_others_did_not(share: float, why: str) -> None:
+    model = net()
+    sites = [site for site in Compress().match(model) if isinstance(site, Site)]
+    proposals = [Proposal(site, [timed(0.5, 0.1, loss)]) for site, loss in zip(sites, (1.0, 10.0), strict=False)]
+    *_, last = Compress().allocate(context_of(model), proposals, Dial(share))
+    assert isinstance(last, Declined) and last.reason.endswith(why)
+
+
 def test_losses_that_are_no_numbers_are_the_last_to_be_chosen() -> None:
     model = net()
     context = context_of(model)

@@ -134,6 +134,36 @@ def test_where_a_try_takes_minutes_there_are_fewer_steps(holds: int, monkeypatch
     assert {one.share * COARSE % COARSER for one in network.dials} == {0}
 
 
+@pytest.mark.parametrize("growth", [1.5, 1.1, 30.0])
+@pytest.mark.parametrize(("seconds", "steps"), [(10, COARSE), (100, COARSE // COARSER)])
+@pytest.mark.parametrize("holds", range(1, FINER))
+def test_where_the_first_step_is_too_much_a_part_of_it_is_found(
+    holds: int, seconds: int, steps: int, growth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=seconds).__next__)
+    network = Network(network=holds * STEPS // (FINER * steps), layer=0, growth=lambda _: growth)
+    dial, notes = network.search()
+    assert dial == Dial(holds / (FINER * steps)) and "not within --bound 1 beyond" in notes[0]
+    assert len(network.dials) <= 9
+
+
+@pytest.mark.parametrize("seconds", [10, 100])
+def test_where_no_part_of_the_first_step_holds_it_is_said(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=seconds).__next__)
+    network = Network(network=0, layer=0)
+    dial, notes = network.search()
+    least = min(one.share for one in network.dials if one.share)
+    assert dial.share == 0 and least <= FINER / STEPS / 2
+    assert notes[0].startswith(f"not even {least:.0%} of the way") and notes[0].endswith("is within --bound 1")
+
+
+def test_where_the_target_is_met_by_the_first_step_no_part_of_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    network = Network(network=STEPS, layer=0, target=1)
+    dial, _ = network.search()
+    assert dial == Dial(1 / COARSE) and all(one.share * COARSE % 1 == 0 for one in network.dials)
+
+
 def test_where_every_step_misses_by_as_much_it_is_soon_known() -> None:
     network = Network(network=0, layer=0, growth=lambda step: 1.25 if step == 1 else 1.0)
     dial, _ = network.search()
@@ -189,11 +219,6 @@ def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> No
     whole = Network(network=52, layer=0)
     assert second.search() == whole.search()
     assert second.dials == [dial for dial in whole.dials if dial not in first.dials]
-
-
-def test_nothing_where_no_step_holds() -> None:
-    dial, _ = Network(network=0, layer=0).search()
-    assert dial.share == 0
 
 
 def test_steps_that_save_nothing_yet_are_no_end() -> None:
