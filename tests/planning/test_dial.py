@@ -94,11 +94,12 @@ GROWTHS = {
 def test_the_farthest_that_holds_by_the_networks_loss(steps: int, growth: str) -> None:
     network = Network(network=steps, layer=0, growth=GROWTHS[growth])
     dial, notes = network.search()
-    assert dial == Dial(steps / STEPS, "network") and len(network.dials) <= 7 + STEPS.bit_length()
+    assert dial == Dial(steps / STEPS, "network") and len(network.dials) <= 8 + STEPS.bit_length()
     assert "not within --bound 1 beyond" in notes[0]
 
 
-def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
+def test_what_steps_use_up_leads_there_sooner_than_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial._UNEVEN", 1.0)  # what is tried beyond is another matter
     networks = [
         Network(network=steps, layer=0, growth=lambda _, each=each: each)
         for steps in range(1, STEPS)
@@ -106,8 +107,32 @@ def test_what_steps_use_up_leads_there_sooner_than_halves() -> None:
     ]
     for network in networks:
         network.search()
-    mean = sum(len(network.dials) for network in networks) / len(networks)
-    assert mean < 6  # no step and the other loss included; the whole way and halves would be 9
+    mean = sum(dial.loss == "network" for network in networks for dial in network.dials) / len(networks)
+    assert mean < 5  # no step included; the whole way and halves would be 8
+
+
+UPS_AND_DOWNS = {21: 1.1, 23: 0.85}  # from a step to the next: misses the bound, then holds it again, up to 25
+
+
+def test_where_a_try_takes_no_time_steps_beyond_are_tried() -> None:
+    network = Network(network=20, layer=0, growth=lambda step: UPS_AND_DOWNS.get(step, 1.02))
+    assert network.search()[0] == Dial(25 / STEPS)
+    assert len(network.dials) == len(set(network.dials))
+
+
+def test_steps_beyond_are_tried_by_the_layers_loss_too() -> None:
+    network = Network(network=20, layer=23, growth=lambda _: 1.02, changes=2.0)
+    assert network.search()[0] == Dial(23 / STEPS, "layer")
+
+
+@pytest.mark.parametrize(("seconds", "growth"), [(0, 1.3), (10, 1.02)])
+def test_no_step_beyond_is_tried_where_that_takes_long_or_one_missed_by_much(
+    seconds: int, growth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=seconds).__next__)
+    network = Network(network=20, layer=0, growth=lambda _: growth)
+    assert network.search()[0] == Dial(20 / STEPS)
+    assert max(dial.share for dial in network.dials if dial.loss == "layer") <= 21 / STEPS
 
 
 @pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.85, False), (0.75, True)])
