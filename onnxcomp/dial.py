@@ -3,9 +3,10 @@
 Both are taken to change once from step to step: a target that is met stays met, a bound that is missed stays missed.
 How near a step came to either tells where that is: what is used up of the bound, and what is reached of a target, grow
 by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
-where that does not help the interval is halved. Where a try takes long, a step that is likely to miss the bound by much
-is taken to miss it. Where not even the first step holds, parts of it are tried. Where a try takes no time, the steps
-beyond are tried as well while they come near: what inputs are counted for goes up and down on its way.
+where that does not help the interval is halved. Where a try takes minutes, a step that is likely to miss the bound by
+much is taken to miss it. Where not even the first step holds, parts of it are tried. What is left of the bound at the
+last step that holds is then looked at more closely: where a try takes seconds, parts of the next step are tried; where
+it takes no time, the steps beyond while they come near, as what inputs are counted for goes up and down on its way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from onnxcomp.pass_manager import Run
 from onnxcomp.store import Shelf
 
 STEPS = 16  # of the dial: each is fitted and measured as a whole network, so they are few
-FINER = 4  # times as many, where a try takes no time or the first step is too much
+FINER = 4  # times as many, where a try takes no time, the first step is too much, or a bound is not used up
 COARSER = 2  # times fewer, where it takes minutes
 _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
@@ -138,10 +139,13 @@ def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
     for best in _approached(tried, start, least.trial.reached, to_target=judge.reached is not None):
         yield best
     if best and not best.trial.exact:  # else there was nothing to choose from, by whichever loss
-        higher = best
+        steps, higher = _steps(best.trial), best
         for higher in _climbed(tried, best):
             yield higher
-        yield from _beyond(tried, higher)
+        if steps > STEPS:
+            yield from _beyond(tried, higher)
+        elif steps == STEPS:
+            yield from _between(tried, higher)
 
 
 def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> Iterator[_Tried]:
@@ -153,7 +157,7 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
     found = tried(start, "network")
     steps = _steps(found.trial)
     usual, growth = _GROWTH ** (STEPS / steps), None
-    margin = 0.0 if steps > STEPS or to_target else _SURELY
+    margin = 0.0 if steps >= STEPS or to_target else _SURELY
     low, high, met = (0, least), (steps + 1, inf), False
     widths, place = [high[0]], round(start * steps)
     while True:
@@ -220,11 +224,22 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
         share += step
 
 
+def _between(tried: _Try, best: _Tried) -> Iterator[_Tried]:
+    """What holds between that and the next step, by the same loss, where it is not enough."""
+    steps = STEPS
+    while steps < STEPS * FINER and best.dial.share < 1 and not best.trial.enough:
+        steps *= 2
+        found = tried(best.dial.share + 1 / steps, best.dial.loss)
+        if found.trial.holds:
+            yield found
+            best = found
+
+
 def _beyond(tried: _Try, best: _Tried) -> Iterator[_Tried]:
-    """What holds farther on, by either loss, where it is not enough, a try takes no time and steps come near."""
-    steps = _steps(best.trial)
+    """What holds farther on, by either loss, where it is not enough and steps come near."""
+    steps = STEPS * FINER
     last = place = round(best.dial.share * steps)
-    while steps > STEPS and not best.trial.enough and place < min(last + FINER, steps):
+    while not best.trial.enough and place < min(last + FINER, steps):
         place += 1
         nearest = inf
         for loss in get_args(Loss):

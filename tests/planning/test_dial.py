@@ -135,18 +135,36 @@ def test_no_step_beyond_is_tried_where_that_takes_long_or_one_missed_by_much(
     assert max(dial.share for dial in network.dials if dial.loss == "layer") <= 21 / STEPS
 
 
-@pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.85, False), (0.75, True)])
-@pytest.mark.parametrize("holds", range(1, COARSE))
-def test_a_step_that_takes_long_and_is_likely_to_miss(
+@pytest.mark.parametrize("growth", [1.02, 1.1, 1.5, 30.0])
+@pytest.mark.parametrize("holds", range(FINER, STEPS + 1))
+def test_where_a_try_takes_a_while_finer_steps_follow(
+    holds: int, growth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    network = Network(network=holds, layer=0, growth=lambda _: growth)
+    dial, _ = network.search()
+    assert dial == Dial(holds / STEPS) and len(network.dials) <= 10
+
+
+def test_finer_steps_go_by_the_layers_loss_where_that_went_farther(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    network = Network(network=20, layer=31, changes=0.9)
+    assert network.search()[0] == Dial(31 / STEPS, "layer")
+
+
+@pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.75, False), (0.6, True)])
+@pytest.mark.parametrize("holds", range(1, COARSE // COARSER))
+def test_a_step_that_takes_minutes_and_is_likely_to_miss(
     used: float, likely: bool, holds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried; which one is the farthest comes out the same."""
-    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
-    network = Network(network=holds * FINER, layer=0, growth=lambda _: 1.5 ** (1 / FINER), used=used)
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=100).__next__)
+    step = COARSER * FINER
+    network = Network(network=holds * step, layer=0, growth=lambda _: 1.5 ** (1 / FINER), used=used)
     dial, notes = network.search()
-    assert dial == Dial(holds / COARSE)
-    beyond = [dial for dial in network.dials if dial.share > holds / COARSE]
-    assert likely <= (Dial((holds + 1) / COARSE) in beyond) and len(network.dials) <= 7
+    assert dial == Dial(holds * step / STEPS)
+    beyond = [dial for dial in network.dials if dial.share > holds * step / STEPS]
+    assert likely <= (Dial((holds + 1) * step / STEPS) in beyond) and len(network.dials) <= 7
     assert notes[0].endswith("not within --bound 1 beyond" + (", as far as can be expected" if not beyond else ""))
 
 
