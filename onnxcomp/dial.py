@@ -229,7 +229,7 @@ def _between(tried: _Try, best: _Tried) -> Iterator[_Tried]:
     steps = STEPS
     while steps < STEPS * FINER and best.dial.share < 1 and not best.trial.enough:
         steps *= 2
-        found = tried(best.dial.share + 1 / steps, best.dial.loss)
+        found = tried(min(best.dial.share + 1 / steps, 1.0), best.dial.loss)
         if found.trial.holds:
             yield found
             best = found

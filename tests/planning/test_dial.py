@@ -1,7 +1,7 @@
 """How far a pass with a budget may go: where the bound holds, by which loss, in few attempts."""
 
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import chain, count
 from math import prod
 from pathlib import Path
 
@@ -150,6 +150,16 @@ def test_finer_steps_go_by_the_layers_loss_where_that_went_farther(monkeypatch: 
     monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
     network = Network(network=20, layer=31, changes=0.9)
     assert network.search()[0] == Dial(31 / STEPS, "layer")
+
+
+@pytest.mark.parametrize("holds", [STEPS - 3, STEPS - 2, STEPS - 1])
+def test_finer_steps_end_with_the_dial(holds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first tries take no time and later ones a while, the farthest can be the last step but one."""
+    clock = chain([0.0] * 4, count(step=10.0))
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", clock.__next__)
+    network = Network(network=holds, layer=0)
+    assert network.search()[0] == Dial(holds / STEPS)
+    assert max(dial.share for dial in network.dials) <= 1
 
 
 @pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.75, False), (0.6, True)])
