@@ -18,7 +18,7 @@ from onnxcomp.cost.host import host
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Candidate
-from onnxcomp.pass_manager import Applied, PassResult, Run
+from onnxcomp.pass_manager import Applied, PassResult
 from onnxcomp.plan import Plan
 from onnxcomp.report.schema import (
     SCHEMA,
@@ -83,7 +83,7 @@ def build_report(
         command=settings.command(source, target),
         plan=plan.model_dump(mode="json"),
         missed=verdict.missed,
-        notes=(*notes, *bounded.notes, *_notes(model, run, context, settings), *data.notes),
+        notes=(*notes, *bounded.notes, *_notes(model, bounded, context, settings), *data.notes),
     )
 
 
@@ -246,7 +246,8 @@ def _error(comparison: Comparison) -> float:
     return max((output.rel_l2 or 0.0 for output in comparison.outputs), default=0.0)
 
 
-def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list[str]:
+def _notes(model: Model, bounded: Bounded, context: Context, settings: Settings) -> list[str]:
+    run = bounded.run
     notes = []
     if run.passes and not run.changed:
         notes.append("nothing was rewritten: the output is the input; every layer's reason is in the list")
@@ -264,5 +265,10 @@ def _notes(model: Model, run: Run, context: Context, settings: Settings) -> list
         notes.append(
             "only structure that is in the weights already was used; --data with --min-agreement, --max-drop, "
             "--target-speedup or --target-size buys more, at the price of accuracy"
+        )
+    elif settings.bounds and not settings.replay and not bounded.notes and all(one.front is None for one in run.passes):
+        notes.append(
+            f"nothing was approximated, and nothing of {settings.bound} used: `compress` in --passes would, "
+            "and so do options such as penni{d=3}, kronecker{compression=2} and prune{sparsity=0.8}"
         )
     return notes
