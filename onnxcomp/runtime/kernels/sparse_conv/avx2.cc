@@ -46,12 +46,24 @@ inline __m256 load_row(const float* from, uint16_t mask) {
   return (mask & 0xff) == 0xff ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, expand(mask));
 }
 
+// An output's mask is without gaps from its lowest bit on. With masked stores, which AMD's Zen 3 takes dozens of operations
+// for, a 3x3 of 16 channels at 32x32 and 90 % zeros took twice as long there.
 inline void store_row(float* to, uint16_t mask, __m256 v) {
-  if ((mask & 0xff) == 0xff) {
-    _mm256_storeu_ps(to, v);
-  } else {
-    _mm256_maskstore_ps(to, expand(mask), v);
+  if ((mask & 0xff) == 0xff) return _mm256_storeu_ps(to, v);
+  __m128 rest = _mm256_castps256_ps128(v);
+  if (mask & 0x08) {
+    _mm_storeu_ps(to, rest);
+    to += 4;
+    mask >>= 4;
+    rest = _mm256_extractf128_ps(v, 1);
   }
+  if (mask & 0x02) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(to), rest);
+    to += 2;
+    mask >>= 2;
+    rest = _mm_movehl_ps(rest, rest);
+  }
+  if (mask & 0x01) _mm_store_ss(to, rest);
 }
 
 // Transposes the 4 x 4 floats in each half of v[0..3].
