@@ -51,7 +51,7 @@ def bandwidths(threads: int) -> list[Bandwidth]:
 
 
 def _pass_gb_per_s(working_set_bytes: int) -> float:
-    """By vector loads and stores, as kernels move: a memcpy of 2 to 200 KB takes ten times as long on AMD's Zen 3."""
+    """By vector loads and stores, as kernels move: a memcpy of 32 to 128 KB takes ten times as long on an EPYC 7003."""
     source = np.ones(working_set_bytes // 2 // _FLOAT_BYTES, np.float32)
     target = np.empty_like(source)
     np.negative(source, out=target)  # the first touch maps the pages

@@ -266,9 +266,15 @@ def _notes(model: Model, bounded: Bounded, context: Context, settings: Settings)
             "only structure that is in the weights already was used; --data with --min-agreement, --max-drop, "
             "--target-speedup or --target-size buys more, at the price of accuracy"
         )
-    elif settings.bounds and not settings.replay and not bounded.notes and all(one.front is None for one in run.passes):
+    elif not settings.replay and not bounded.notes and _unspent(bounded, settings):
         notes.append(
             f"nothing was approximated, and nothing of {settings.bound} used: `compress` in --passes would, "
             "and so do options such as penni{d=3}, kronecker{compression=2} and prune{sparsity=0.8}"
         )
     return notes
+
+
+def _unspent(bounded: Bounded, settings: Settings) -> bool:
+    """Accuracy was offered, and no pass is there that spends it on its own; a --max-error may only be a check."""
+    offered = settings.min_agreement is not None or settings.max_drop is not None
+    return offered and all(one.front is None for one in bounded.run.passes)

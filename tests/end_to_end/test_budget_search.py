@@ -82,9 +82,10 @@ def test_a_target_speed_is_met_or_said_to_be_missed(optimized: Callable[..., Rep
     assert (reached.exit == 0) == (reached.latency.speedup >= 1.01)
     missed = optimized(target_speedup=1000)
     assert missed.exit == 3 and "below --target-speedup 1000" in missed.missed[0]
-    # Layers as small as these gain from zeros on some CPUs only; where they do not, the search says so of each.
+    # Layers as small as these gain from zeros on some CPUs only; where they do not, that is the reason of each.
+    no_gain = "no method would save any time", "does not pay in the network as a whole"
     changed = any(layer.error for layer in missed.layers)
-    assert changed or all(layer.reasons[0].startswith("compress: ") for layer in missed.layers)
+    assert changed or all(layer.reasons[0].endswith(no_gain) for layer in missed.layers)
 
 
 def test_a_size_alone_is_a_goal() -> None:

@@ -80,7 +80,7 @@ struct LaneMap {
   const LaneChunk* chunk;   // [chunks]
   const int64_t* row_slot;  // [rows] vector index of the row's first vector
   const int64_t* offset;    // [rows][L] floats from the map's first element to column 0 of this row in lane l
-  const uint16_t* mask;     // [rows][chunks][L] bit j: column j of the chunk lies inside the map; of an output, the first ones
+  const uint16_t* mask;     // [rows][chunks][L] bit j: column j of the chunk lies inside the map; outputs': no gaps
   // [rows][chunks] every lane's columns lie inside the map, and so many floats can be read there as make a vector of 4,
   // 8 or 16 that holds the chunk. Lanes then lie `step`s apart.
   const bool* whole;
