@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnxcomp.formats import digits
 from onnxcomp.formats.bitmap import narrowest
 from onnxcomp.formats.unified import FREE, UNIFIED, Block, Unified, classify, cut, encode, signed_levels
+from onnxcomp.numerics.by_content import by_content
 
 BLOCKS: tuple[Block, ...] = ((8, 8), (4, 4), (16, 1), (8, 1), (1, 8), (4, 1))
 LEVELS: tuple[tuple[float, ...], ...] = ((1.0, 0.5, 0.0), (1.0, 0.0), (1.0,))  # each holds what the next one does
@@ -21,11 +22,20 @@ _Form = tuple[Block, tuple[float, ...]]
 def find(weight: NDArray[np.float32]) -> Unified | None:
     """`weight` (C_out, C_in / group, k...) in the blocks of BLOCKS and the levels of LEVELS that store smallest.
 
+    Of a large weight a sample tells which these are.
     None where that takes as many bytes as the weight itself, or magnitudes do not serve `_SERVED` weights on average.
     """
-    forms = _saving(_sampled(weight), [(block, levels) for block in BLOCKS for levels in LEVELS])
-    found = _saving(weight, forms) if forms else []
-    return encode(weight, *found[0]) if found else None
+    form = _smallest(weight)
+    return None if form is None else encode(weight, *form)
+
+
+@by_content
+def _smallest(weight: NDArray[np.float32]) -> _Form | None:
+    sample = _sampled(weight)
+    forms = _saving(sample, [(block, levels) for block in BLOCKS for levels in LEVELS])
+    if sample is weight:
+        return forms[0] if forms else None
+    return next((form for form in forms if _saving(weight, [form])), None)
 
 
 def _saving(weight: NDArray[np.float32], forms: list[_Form]) -> list[_Form]:

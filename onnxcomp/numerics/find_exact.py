@@ -13,6 +13,7 @@ from scipy.linalg import svdvals
 from scipy.linalg.lapack import sgetrf
 
 from onnxcomp.numerics import shared_basis
+from onnxcomp.numerics.by_content import by_content
 from onnxcomp.numerics.kronecker import KroneckerShape, decompose, reconstruct, shapes_of, unfold
 
 # An entry is rounded to half an epsilon of itself, so the whole to half an epsilon of its L2 norm. Eight times that
@@ -24,6 +25,7 @@ _MARGIN = 4  # a projection may stretch what is lost by this
 _PIVOT, _PIVOT_MOST = 200, 0.05
 _TERMS = 8  # rows or columns in a sum
 _MOST = 8  # Kronecker shapes worth naming
+_AT_MOST = 0.5  # of the weight's numbers, in its factors
 
 
 def exact_rank(matrix: NDArray[np.floating]) -> int:
@@ -36,6 +38,7 @@ def tolerance_of(weight: NDArray[np.floating]) -> float:
     return _ROUNDINGS * float(max(np.finfo(weight.dtype).eps, np.finfo(np.float32).eps))
 
 
+@by_content
 def exact_shared_basis(weight: NDArray[np.floating]) -> int | None:
     """d of the shared bases that W (C_out, C_in / group, k...) is exactly made of; None where they save nothing."""
     shape = shared_basis.shape_of(weight.shape)
@@ -46,26 +49,27 @@ def exact_shared_basis(weight: NDArray[np.floating]) -> int | None:
     return d if shape.parameters(d) < weight.size else None
 
 
-def exact_kronecker(weight: NDArray[np.floating], at_most: float = 0.5) -> list[tuple[KroneckerShape, int]]:
+@by_content
+def exact_kronecker(weight: NDArray[np.floating]) -> tuple[tuple[KroneckerShape, int], ...]:
     """Shapes and ranks that W (F, C, kh, kw) is exactly a sum of, at most eight: least numbers first, then least MACs.
 
-    Those of more than `at_most` of the weight's numbers do not count. Empty where W is zero, or not finite.
+    Those of more than half the weight's numbers do not count. Empty where W is zero, or not finite.
     """
     if not _usable(weight):
-        return []
-    found = sorted(_candidates(weight, at_most), key=lambda one: (one[0].parameters(one[1]), one[0].macs(one[1])))
+        return ()
+    found = sorted(_candidates(weight), key=lambda one: (one[0].parameters(one[1]), one[0].macs(one[1])))
     confirmed: list[tuple[KroneckerShape, int]] = []
     for shape, rank in found:
         if len(confirmed) < _MOST and _is_exact(weight, shape, rank):
             confirmed.append((shape, rank))
-    return confirmed
+    return tuple(confirmed)
 
 
-def _candidates(weight: NDArray[np.floating], at_most: float) -> Iterator[tuple[KroneckerShape, int]]:
+def _candidates(weight: NDArray[np.floating]) -> Iterator[tuple[KroneckerShape, int]]:
     """Shapes whose unfolded matrix seems to be of low rank, and the rank."""
     rng = np.random.default_rng(0)
     for shape in shapes_of(weight.shape):
-        limit = int(at_most * weight.size / sum(shape.unfolded))
+        limit = int(_AT_MOST * weight.size / sum(shape.unfolded))
         if limit < 1 or _has_full_block(weight, shape, limit + 1, rng):
             continue
         rank = _projected_rank(weight, shape, limit + 1, rng)

@@ -46,7 +46,7 @@ def test_shared_bases(kernel: tuple[int, ...], d: int) -> None:
 )
 def test_nothing_to_find(weight: np.ndarray) -> None:
     assert exact_shared_basis(weight.astype(np.float32)) is None
-    assert exact_kronecker(weight.astype(np.float32)) == []
+    assert exact_kronecker(weight.astype(np.float32)) == ()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -85,4 +85,4 @@ def test_every_split_that_is_exact_and_small_is_named() -> None:
 def test_a_pruned_weight_is_no_product() -> None:
     weight = random(32, 32, 3, 3)
     weight[np.abs(weight) < 2] = 0
-    assert exact_kronecker(weight.astype(np.float32)) == []
+    assert exact_kronecker(weight.astype(np.float32)) == ()
