@@ -30,7 +30,7 @@ from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
 
 T = TypeVar("T")
-_ROUNDS = 12  # of a measurement: a search makes hundreds
+_ROUNDS = 8  # of a measurement: a search makes hundreds
 
 
 class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault

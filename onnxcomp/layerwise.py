@@ -150,15 +150,16 @@ class Layerwise:
         if not sequential:
             return self._problem_alone(output)
         weight, bias = _numbers(self._original, output)
-        near = [
-            frontier.advance(model, output)
-            for frontier, model in zip(self._frontiers, (self._current, self._original), strict=True)
-        ]
-        samples = self._samples if all(near) else min(FEWEST_SAMPLES, self._samples)
+        current, original = self._frontiers
+        # Of the original what the layer gives is read, which its next layer is run from.
+        near = current.advance(self._current, output) and (
+            original.advance(self._original, output, behind=True) or original.advance(self._original, output)
+        )
+        samples = self._samples if near else min(FEWEST_SAMPLES, self._samples)
         found = layer_moments(
             self._current,
             [output],
-            self._data if all(near) else First(self._data, samples),
+            self._data if near else First(self._data, samples),
             reference=self._original,
             shortcuts=_shortcut(self._original, output),
             max_columns=partial(_columns, samples),

@@ -6,6 +6,7 @@ connected layer it is one vector of its input. Positions are numbered in row-maj
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any, Protocol, cast
 
@@ -110,6 +111,7 @@ class LinearColumns:
         return _at(y.reshape(*self.places(y.shape), y.shape[-1]), chosen)
 
 
+@lru_cache(maxsize=1024)  # a search asks the same for every network that it tries
 def choose(seed: int, first: int, count: int, places: int, most: int) -> Positions | None:
     """At most `most` of `places` positions for each of `count` samples, the same ones however samples are batched.
 
@@ -118,7 +120,9 @@ def choose(seed: int, first: int, count: int, places: int, most: int) -> Positio
     if places <= most:
         return None
     draws = (np.random.default_rng([seed, first + i]) for i in range(count))
-    return np.stack([draw.choice(places, most, replace=False, shuffle=False) for draw in draws])
+    chosen = np.stack([draw.choice(places, most, replace=False, shuffle=False) for draw in draws])
+    chosen.flags.writeable = False
+    return chosen
 
 
 def _at(values: NDArray[Any], chosen: Positions | None) -> NDArray[np.float32]:

@@ -32,9 +32,12 @@ class Frontier:
         self.kept: list[Feed] = []  # batch by batch; nothing: the frontier is where the network begins
         self.passed: frozenset[str] = frozenset()  # tensors made before it
 
-    def advance(self, model: Model, output: str) -> bool:
-        """Up to the node of `model` that gives `output`, if not there or beyond; False where too much would be kept."""
-        before, live = _live(model, output)
+    def advance(self, model: Model, output: str, *, behind: bool = False) -> bool:
+        """Up to the node of `model` that gives `output`, or `behind` it, if not there or beyond.
+
+        False where too much would be kept.
+        """
+        before, live = _live(model, output, behind)
         if not before > self.passed or not live:
             return True
         found: list[Feed] = []
@@ -75,10 +78,10 @@ def _size(feed: Feed) -> int:
     return sum(array.nbytes for array in feed.values())
 
 
-def _live(model: Model, output: str) -> tuple[frozenset[str], list[str]]:
-    """Tensors made before the node that gives `output`; what it or a node behind it reads of these, or is fed."""
+def _live(model: Model, output: str, behind: bool) -> tuple[frozenset[str], list[str]]:
+    """Tensors made before that place; what the nodes from it on read of these, or are fed."""
     nodes = model.graph.nodes
-    where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs))
+    where = next(index for index, node in enumerate(nodes) if any(t.name == output for t in node.outputs)) + behind
     made = {tensor.name for node in nodes[:where] for tensor in node.outputs if model.constant(tensor) is None}
     fed = {tensor.name for tensor in model.required_inputs()}
     read = dict.fromkeys(tensor.name for node in nodes[where:] for tensor in node.inputs)

@@ -249,15 +249,19 @@ def _weighed(
     sites: Mapping[str, FactorSite], methods: str, unit: Unit, context: Context, progress: Progress
 ) -> Iterator[tuple[str, _Finding]]:
     """The finding for each site, by its key."""
+    assert context.layerwise is not None, "there is data"
     weigher = Weigher(methods, unit, context)
     prices, losses = (Ledger(context, f"{what} {methods} {unit}") for what in ("prices", "losses"))
+    found_before = {key: kept for key in sites if (kept := losses.get(key)) is not None}
+    yield from found_before.items()
+    open_ = {key: site for key, site in sites.items() if key not in found_before}
+    progress("compress: costs", 0, len(open_))
+    moments = _shared_moments(list(open_), context)
     priced: dict[str, list[Candidate]] = {}
-    for done, (key, site) in enumerate(sites.items()):
-        progress("compress: costs", done, len(sites))
-        kept = losses.get(key)
-        if kept is not None:
-            yield key, kept
-            continue
+    for done, (key, site) in enumerate(open_.items()):
+        progress("compress: costs", done, len(open_))
+        if key in moments:
+            context.layerwise.give(key, moments[key].read())
         try:
             priced[key] = prices.get(key) or weigher.priced(site)
         except NotRunnable as error:
@@ -265,7 +269,7 @@ def _weighed(
             continue
         prices.put(key, priced[key])
     progress("compress: losses", 0, len(priced))
-    for done, (key, found) in enumerate(_judged(sites, priced, weigher, context)):
+    for done, (key, found) in enumerate(_judged(open_, priced, moments, weigher, context)):
         progress("compress: losses", done + 1, len(priced))
         if not isinstance(found, str):
             losses.put(key, found)
@@ -273,9 +277,15 @@ def _weighed(
 
 
 def _judged(
-    sites: Mapping[str, FactorSite], priced: Mapping[str, list[Candidate]], weigher: Weigher, context: Context
+    sites: Mapping[str, FactorSite],
+    priced: Mapping[str, list[Candidate]],
+    moments: Mapping[str, Any],
+    weigher: Weigher,
+    context: Context,
 ) -> Iterator[tuple[str, _Finding]]:
-    """By the context's workers, or here where there are none."""
+    """By the context's workers, which have `moments` of them shared, or here where there are none."""
+    assert context.layerwise is not None, "there is data"
+    context.layerwise.forget(ahead=True)  # hundreds of megabytes
     if context.workers is None:
         for key, candidates in priced.items():
             try:
@@ -288,7 +298,6 @@ def _judged(
     except NotRunnable as error:
         yield from ((key, str(error)) for key in priced)
         return
-    moments = _shared_moments(list(priced), context)
     items = [
         Item(key, [replace(one, before=None, after=None) for one in priced[key]], moments.get(key))
         for key in long_first({key: sites[key] for key in priced})
@@ -298,10 +307,12 @@ def _judged(
 
 
 def _shared_moments(keys: Sequence[str], context: Context) -> dict[str, Any]:
-    """Of the inputs of layers by their keys, gathered once for processes here. What is not there they gather."""
-    assert context.workers is not None and context.layerwise is not None, "there are both"
-    context.layerwise.forget(ahead=True)  # hundreds of megabytes
-    if context.workers.remote:
+    """Of the inputs of layers by their keys, gathered once for this process and others here, where there are any.
+
+    What is not there each gathers itself.
+    """
+    assert context.layerwise is not None, "there is data"
+    if context.workers is None or context.workers.remote:
         return {}
     found = context.layerwise.gathered(keys)
     return {key: context.workers.share(found.pop(key)) for key in list(found)}

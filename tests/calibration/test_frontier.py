@@ -48,15 +48,16 @@ def moments(
     )[layer]
 
 
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("max_bytes", [1 << 28, 4000, 0])
 @pytest.mark.parametrize("order", [LAYERS, ("a", "d"), ("b", "s", "d"), ("s",)])
-def test_the_moments_are_those_from_the_start(order: tuple[str, ...], max_bytes: int) -> None:
+def test_the_moments_are_those_from_the_start(order: tuple[str, ...], max_bytes: int, behind: bool) -> None:
     model, reference = network(1), network(2)
     data = data_for(model)
     frontiers = Frontier(data, BATCH, max_bytes=max_bytes), Frontier(data, BATCH, max_bytes=max_bytes)
     for layer in order:
-        for frontier, one in zip(frontiers, (model, reference), strict=True):
-            frontier.advance(one, layer)
+        frontiers[0].advance(model, layer)
+        frontiers[1].advance(reference, layer, behind=behind)
         got = moments(layer, model, reference, data, frontiers)
         want = moments(layer, model, reference, data, None)
         for name in ("moment", "mean", "cross", "output_mean", "output_std"):
@@ -75,6 +76,8 @@ def test_what_is_kept_is_what_is_read_later() -> None:
     assert set(frontier.given) == {"b", "r", "x"}
     frontier.advance(model, "d")
     assert set(frontier.given) == {"c", "r"}
+    frontier.advance(model, "d", behind=True)
+    assert set(frontier.given) == {"d", "r"}
 
 
 def test_a_frontier_too_large_to_keep_stays_where_it_was() -> None:

@@ -11,6 +11,7 @@ from onnxcomp import layerwise
 from onnxcomp.calibration import open_data
 from onnxcomp.calibration.frontier import Frontier
 from onnxcomp.calibration.moments import Moments, layer_moments
+from onnxcomp.calibration.taps import Taps
 from onnxcomp.errors import DataError
 from onnxcomp.factored import linear
 from onnxcomp.factored.linear import LinearTarget
@@ -77,6 +78,26 @@ def test_few_samples_do_where_what_is_before_a_layer_is_too_large_to_be_kept(
     got = Layerwise(network, open_data(images, input_specs(network))).problem("y")
     np.testing.assert_allclose(got.moment, want.moment, rtol=1e-5)
     assert not np.allclose(got.moment, other.moment, rtol=1e-3)
+
+
+def test_a_layer_of_the_original_is_run_once(
+    network: Model, images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it gives is read on the way to the next one."""
+    computed: list[str] = []
+
+    class Counted(Taps):
+        def __init__(self, model: Model, *args: Any, **options: Any) -> None:
+            super().__init__(model, *args, **options)
+            if model is layers._original and self._computed:
+                computed.extend(self._computed)
+
+    monkeypatch.setattr("onnxcomp.calibration.frontier.Taps", Counted)
+    monkeypatch.setattr("onnxcomp.calibration.moments.Taps", Counted)
+    layers = Layerwise(network, open_data(images, input_specs(network)))
+    for name in ("a", "y"):
+        layers.problem(name)
+    assert computed == ["a", "y"]
 
 
 def test_the_first_layer_is_asked_for_what_it_is(network: Model, images: NDArray[np.float32]) -> None:
