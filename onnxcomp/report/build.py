@@ -155,8 +155,9 @@ def _follow(key: str, final: Mapping[str, str], now: Mapping[str, Layer]) -> lis
 
 
 def _reasons(passes: Sequence[PassResult]) -> dict[str, list[str]]:
+    """By node, in the order of the passes; but what a pass with a budget decided is told first."""
     reasons: dict[str, list[str]] = {}
-    for one in passes:
+    for one in sorted(passes, key=lambda one: one.front is None):
         for declined in one.declined:
             reasons.setdefault(declined.node, []).append(f"{one.name}: {declined.reason}")
     return reasons

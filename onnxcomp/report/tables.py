@@ -110,7 +110,7 @@ def _layer_table(report: Report) -> Table:
 
 
 def _print_reasons(report: Report, console: Console) -> None:
-    """Why layers stayed dense: what the first pass that could have changed each said. The JSON has all of it."""
+    """Why layers stayed dense: the first of the reasons for each. The JSON has all of them."""
     stayed = [layer for layer in report.layers if layer.method == "dense" and layer.reasons]
     if stayed:
         console.print(_text("left as they were:"))

@@ -50,7 +50,9 @@ def test_a_page_runs(page: Path, tmp_path: Path, cache: Path) -> None:
                 command_of(block), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS
             )
             where = f"{page.name}, line {block.line}"
-            assert done.returncode == 0, f"{where}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+            # How fast something is decides no test: a block may end with a speed that was not reached.
+            ran = done.returncode == 0 or (done.returncode == 3 and "is below --target-speedup" in done.stderr)
+            assert ran, f"{where}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
             assert "Traceback" not in done.stderr, f"{where}: {done.stderr}"
 
 

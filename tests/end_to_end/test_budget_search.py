@@ -99,6 +99,13 @@ def test_with_data_and_a_budget_auto_compresses(optimized: Callable[..., Report]
     assert report.exit == 0 and "compress" in {one.name for one in report.passes}
 
 
+def test_of_a_layer_that_stayed_the_budget_tells_why(optimized: Callable[..., Report]) -> None:
+    report = optimized(passes="auto", target_size="95%")
+    stayed = [layer for layer in report.layers if layer.method == "dense"]
+    assert stayed and all(layer.reasons[0].startswith("compress: ") for layer in stayed)
+    assert all(len(layer.reasons) > 1 for layer in stayed)  # what other passes say comes behind it
+
+
 def test_without_data_or_budget_nothing_changes(optimized: Callable[..., Report]) -> None:
     for options in ({}, {"data": None, "min_agreement": 90}, {"data": None, "target_size": "50%"}):
         report = optimized(passes="auto", **options)
