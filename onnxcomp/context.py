@@ -17,7 +17,8 @@ from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.profile_cache import kept_profile, machine_words
 from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
-from onnxcomp.cost.waking import times_inside
+from onnxcomp.cost.turns import side_by_side
+from onnxcomp.cost.waking import rounds_inside
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
 from onnxcomp.layerwise import Layerwise
@@ -30,7 +31,7 @@ from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
 
 T = TypeVar("T")
-_ROUNDS = 8  # of a measurement: a search makes hundreds
+_ROUNDS = 12  # of a measurement: a search makes hundreds
 
 
 class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
@@ -176,12 +177,12 @@ class Context:
         models = [self._alone(fragment) for fragment in (before, after)]
         predicted = predicted_ms(self.profile, before, after, self.shapes)
         try:
-            dense, sparse = times_inside(models, self._feed(before), self.threads, min_rounds=_ROUNDS)
+            dense, sparse = rounds_inside(models, self._feed(before), self.threads, rounds=_ROUNDS)
         except ModelError:
             self._require_runnable(before)  # asked only now: nearly all run, and to ask takes a session
             raise
-        before_ms = sum(ms for node, ms in dense.items() if not node.op.startswith("Reorder"))
-        return Timing(before_ms, sum(sparse.values()), predicted)
+        alone = np.sum([ms for node, ms in dense.items() if not node.op.startswith("Reorder")], axis=0)
+        return Timing(*side_by_side(alone, np.sum(list(sparse.values()), axis=0)), predicted)
 
     def once(self, key: str, find: Callable[[], T]) -> T:
         """What `find` returns, called only where nothing was found under `key` before."""

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from onnxcomp.cost.turns import take_turns
+from onnxcomp.cost.turns import WARM_UP, take_turns
 from onnxcomp.errors import ModelError
 from onnxcomp.runtime.session import Feed, name_of, run, session
 
@@ -105,6 +105,33 @@ def node_times(
     Steps are a microsecond. Nodes are those of the graph that ORT runs, after its own fusions and conversions.
     Raises ModelError where a model cannot be loaded or run.
     """
+    profiles = _profiles(models, feed, threads, library, min_rounds, seconds)
+    return [{node: float(np.median(times[1:] or times)) for node, times in one.items()} for one in profiles]
+
+
+def node_rounds(
+    models: Sequence[Source], feed: Feed, threads: int | None = None, rounds: int = 20, library: bool = True
+) -> list[dict[RunNode, NDArray[np.float64]]]:
+    """The same of models without branches and loops, round by round: of a turn's calls the median."""
+    profiles = _profiles(models, feed, threads, library, rounds)
+    return [{node: _by_turns(times, rounds) for node, times in one.items()} for one in profiles]
+
+
+def _by_turns(times: Sequence[float], rounds: int) -> NDArray[np.float64]:
+    """The median of each turn of a node that runs once a call."""
+    turns = np.array_split(np.array(times[1 + WARM_UP :]), rounds)  # `bound` runs a model once
+    return np.array([np.median(turn[1:] if len(turn) > 1 else turn) for turn in turns])
+
+
+def _profiles(
+    models: Sequence[Source],
+    feed: Feed,
+    threads: int | None,
+    library: bool,
+    min_rounds: int,
+    seconds: float = 0.0,
+) -> list[dict[RunNode, list[float]]]:
+    """Milliseconds of every node of each model, call by call, as they take turns."""
     with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
         sessions = [
             session(model, threads, library, profile=Path(folder) / str(index), alone=False)
@@ -124,14 +151,13 @@ def conv_ms(times: Mapping[RunNode, float]) -> float:
     return sum(ms for node, ms in times.items() if "Conv" in node.op)
 
 
-def _read_profile(path: Path) -> dict[RunNode, float]:
-    """Nodes in running order. The first, cold, run is left out."""
+def _read_profile(path: Path) -> dict[RunNode, list[float]]:
+    """Nodes in running order, with the times of all their runs."""
     runs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for event in from_json(path.read_bytes()):  # a search reads half a gigabyte of them
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL_TIME):
             known = event["args"]
             runs[event["name"], known["op_name"], known["node_index"]].append(event["dur"] / 1e3)
     return {
-        RunNode(name.removesuffix(_KERNEL_TIME), op, int(index)): float(np.median(times[1:] or times))
-        for (name, op, index), times in runs.items()
+        RunNode(name.removesuffix(_KERNEL_TIME), op, int(index)): times for (name, op, index), times in runs.items()
     }

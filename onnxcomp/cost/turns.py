@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 TURN_MS = 4.0
 MOST_CALLS = 64  # of a turn
+WARM_UP = 3  # calls before the first turn
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,19 @@ class Times:
         return float(np.median(ratios))
 
 
+def side_by_side(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+    """The medians of two, given round by round; the other's by how it compares with the one in each round.
+
+    A machine that runs at one speed for a while and at another the next would else have the medians of the two fall
+    into different times: with two threads on a virtual machine equal layers then differ by a third.
+    """
+    median = float(np.median(one))
+    known = one > 0  # a profile's step is a microsecond
+    if not np.any(known):
+        return median, float(np.median(other))
+    return median, median * float(np.median(other[known] / one[known]))
+
+
 def take_turns(
     calls: Sequence[Callable[[], object]],
     seconds: float,
@@ -63,7 +78,7 @@ def take_turns(
 
 def _calls_a_turn(call: Callable[[], object]) -> int:
     """How many calls make a turn, from the fastest of a few, which are the warm-up too."""
-    fastest = min(_time_ms(call) for _ in range(3))
+    fastest = min(_time_ms(call) for _ in range(WARM_UP))
     return max(1, min(MOST_CALLS, math.ceil(TURN_MS / max(fastest, 1e-6))))
 
 

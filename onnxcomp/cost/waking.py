@@ -7,9 +7,10 @@ a network does not. So a product of zeros goes first and is not counted.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from onnxcomp.cost.measure import RunNode, node_times
+from onnxcomp.cost.measure import RunNode, node_rounds
 from onnxcomp.runtime.session import Feed, default_threads
 
 _OWN = "onnxcomp waking"  # what names of nodes and tensors begin with
@@ -21,19 +22,27 @@ def times_inside(
     models: Sequence[bytes],
     feed: Feed,
     threads: int | None = None,
-    min_rounds: int = 20,
+    rounds: int = 20,
     library: bool = True,
 ) -> list[dict[RunNode, float]]:
     """`node_times` of models that stand for pieces of a network.
 
     A model that reads no float32, or is older than opset 7, is timed as it is. Raises ModelError as `node_times` does.
     """
+    found = rounds_inside(models, feed, threads, rounds, library)
+    return [{node: float(np.median(ms)) for node, ms in one.items()} for one in found]
+
+
+def rounds_inside(
+    models: Sequence[bytes], feed: Feed, threads: int | None = None, rounds: int = 20, library: bool = True
+) -> list[dict[RunNode, NDArray[np.float64]]]:
+    """The same round by round."""
     if (threads or default_threads()) == 1:
-        return node_times(models, feed, threads, min_rounds, library=library)
+        return node_rounds(models, feed, threads, rounds, library)
     asleep = {_asleep(name): array for name, array in feed.items()}
     waking = {_OWN: np.zeros((_SIDE, _SIDE), np.float32)}
-    times = node_times(list(map(woken, models)), {**feed, **asleep, **waking}, threads, min_rounds, library=library)
-    return [{node: ms for node, ms in one.items() if not node.name.startswith(_OWN)} for one in times]
+    found = node_rounds(list(map(woken, models)), {**feed, **asleep, **waking}, threads, rounds, library)
+    return [{node: ms for node, ms in one.items() if not node.name.startswith(_OWN)} for one in found]
 
 
 def woken(model: bytes) -> bytes:

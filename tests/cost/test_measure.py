@@ -9,7 +9,8 @@ import pytest
 from onnx import helper, numpy_helper, parser
 
 from onnxcomp.cost.layers import LayerClass, dense_model
-from onnxcomp.cost.measure import BoundCall, aligned, bound, conv_ms, measure, node_times
+from onnxcomp.cost.measure import BoundCall, _by_turns, aligned, bound, conv_ms, measure, node_rounds, node_times
+from onnxcomp.cost.turns import WARM_UP
 from onnxcomp.errors import ModelError
 from onnxcomp.runtime.session import session
 
@@ -43,6 +44,18 @@ def test_nodes_by_name() -> None:
     assert [node.name for node in short] == ["step0"]
     assert sorted(node.name for node in long) == ["step0", "step1", "step2", "step3"]
     assert {node.op for node in long} == {"MatMul"} and all(ms > 0 for ms in long.values())
+
+
+def test_nodes_round_by_round() -> None:
+    once, four = node_rounds([chain(1), chain(4)], MATRIX, threads=1, rounds=3, library=False)
+    assert all(times.shape == (3,) and (times > 0).all() for times in (*once.values(), *four.values()))
+    assert len(once) == 1 and len(four) == 4
+
+
+def test_a_round_is_the_median_of_its_calls_but_the_first() -> None:
+    before = [100.0] * (1 + WARM_UP)
+    assert _by_turns([*before, 9, 1, 2, 6, 9, 3, 4, 5], 2).tolist() == [2, 4]
+    assert _by_turns([*before, 1, 2, 3], 3).tolist() == [1, 2, 3]
 
 
 def test_a_convolution_without_the_reorders_around_it() -> None:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from onnxcomp.cost.turns import Times, take_turns
+from onnxcomp.cost.turns import Times, side_by_side, take_turns
 
 
 class Clock:
@@ -54,6 +54,20 @@ def test_short_calls_are_repeated_and_the_first_of_a_turn_is_not_counted(clock: 
 def test_rounds_fill_the_time(clock: Clock, seconds: float, limits: tuple[int, int | None], rounds: int) -> None:
     (times,) = take_turns([lambda: clock.work("a", 10)], seconds, *limits)
     assert len(times.rounds) == rounds
+
+
+def test_medians_that_fall_into_different_times_are_not_compared() -> None:
+    """The machine is three times slower for half of the rounds, for one more of the one's than of the other's."""
+    slow = np.array([1, 3, 1, 3, 3, 1, 3.0])
+    one, other = 6 * slow, 2 * np.array([1, 3, 1, 3, 1, 1, 3.0])
+    assert np.median(one) / np.median(other) == 9
+    assert side_by_side(one, other) == (18, 6)
+
+
+def test_what_takes_no_time_is_compared_with_nothing() -> None:
+    zero, some = np.zeros(3), np.array([2, 4, 6.0])
+    assert side_by_side(zero, some) == (0, 4) and side_by_side(some, zero) == (4, 0)
+    assert side_by_side(np.array([0, 4, 4.0]), some) == (4, 5)
 
 
 def test_a_disturbance_that_hits_a_round_hits_both_sides_of_its_ratio() -> None:

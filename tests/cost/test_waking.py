@@ -37,7 +37,7 @@ def test_the_same_answer() -> None:
 def test_the_same_nodes(threads: int) -> None:
     models = [dense_model(LAYER, WEIGHT)]
     (plain,) = node_times(models, {"X": X}, threads, min_rounds=2)
-    (inside,) = times_inside(models, {"X": X}, threads, min_rounds=2)
+    (inside,) = times_inside(models, {"X": X}, threads, rounds=2)
     assert [(node.name, node.op) for node in inside] == [(node.name, node.op) for node in plain]
     assert all(ms > 0 for ms in inside.values())
 
