@@ -17,7 +17,7 @@ from onnxcomp.cost.host_profile import HostProfile
 from onnxcomp.cost.profile_cache import kept_profile, machine_words
 from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
-from onnxcomp.cost.turns import side_by_side
+from onnxcomp.cost.turns import paired_medians
 from onnxcomp.cost.waking import rounds_inside
 from onnxcomp.errors import ModelError, OnnxcompError
 from onnxcomp.fragment import Fragment
@@ -182,7 +182,7 @@ class Context:
             self._require_runnable(before)  # asked only now: nearly all run, and to ask takes a session
             raise
         alone = np.sum([ms for node, ms in dense.items() if not node.op.startswith("Reorder")], axis=0)
-        return Timing(*side_by_side(alone, np.sum(list(sparse.values()), axis=0)), predicted)
+        return Timing(*paired_medians(alone, np.sum(list(sparse.values()), axis=0)), predicted)
 
     def once(self, key: str, find: Callable[[], T]) -> T:
         """What `find` returns, called only where nothing was found under `key` before."""

@@ -41,7 +41,7 @@ class Times:
         return float(np.median(ratios))
 
 
-def side_by_side(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+def paired_medians(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
     """The medians of two, given round by round; the other's by how it compares with the one in each round.
 
     A machine that runs at one speed for a while and at another the next would else have the medians of the two fall

@@ -18,8 +18,8 @@ def by_content(find: Callable[[NDArray[Any]], T]) -> Callable[[NDArray[Any]], T]
 
     @wraps(find)
     def found(array: NDArray[Any]) -> T:
-        content = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-        content.update(np.ascontiguousarray(array).data)
+        content = hashlib.sha256(f"{array.dtype!r} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # bfloat16 has no buffer of its own
         key = content.hexdigest()
         if key not in known:
             if len(known) >= _MOST:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from onnxcomp.cost.turns import Times, side_by_side, take_turns
+from onnxcomp.cost.turns import Times, paired_medians, take_turns
 
 
 class Clock:
@@ -61,13 +61,13 @@ def test_medians_that_fall_into_different_times_are_not_compared() -> None:
     slow = np.array([1, 3, 1, 3, 3, 1, 3.0])
     one, other = 6 * slow, 2 * np.array([1, 3, 1, 3, 1, 1, 3.0])
     assert np.median(one) / np.median(other) == 9
-    assert side_by_side(one, other) == (18, 6)
+    assert paired_medians(one, other) == (18, 6)
 
 
 def test_what_takes_no_time_is_compared_with_nothing() -> None:
     zero, some = np.zeros(3), np.array([2, 4, 6.0])
-    assert side_by_side(zero, some) == (0, 4) and side_by_side(some, zero) == (4, 0)
-    assert side_by_side(np.array([0, 4, 4.0]), some) == (4, 5)
+    assert paired_medians(zero, some) == (0, 4) and paired_medians(some, zero) == (4, 0)
+    assert paired_medians(np.array([0, 4, 4.0]), some) == (4, 5)
 
 
 def test_a_disturbance_that_hits_a_round_hits_both_sides_of_its_ratio() -> None:

@@ -1,5 +1,8 @@
 """What is asked again of the same numbers is not worked out again."""
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,6 +27,21 @@ def test_asked_once_for_equal_arrays() -> None:
     assert answers[:3] == [66.0, 66.0, 78.0] and len(asked) == 5
     array[0, 0] = 1
     assert total(array) == 67.0
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 3), ml_dtypes.bfloat16), np.zeros((3, 0, 2), np.float32), np.float32(0).reshape(())]
+)
+def test_any_array_has_content(array: NDArray[Any]) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    @by_content
+    def size(array: NDArray[Any]) -> int:
+        asked.append(array.shape)
+        return array.size
+
+    assert size(array) == size(array.copy()) == array.size
+    assert size(array.astype(np.float16)) == array.size and len(asked) == 2
 
 
 def test_the_oldest_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
