@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from onnxcomp.context import Context
-from onnxcomp.cost.host import host
-from onnxcomp.cost.layout import Layouts, Role, block_size
+from onnxcomp.cost.layout import Layouts, Role
 from onnxcomp.cost.reorders import Reorder
 from onnxcomp.numerics.cut import Cut
 
@@ -41,11 +40,6 @@ class _Edge:
     shape: tuple[int, ...]
     maker: Hashable
     readers: frozenset[Hashable]
-
-
-def layouts_of(context: Context) -> Layouts:
-    """The roles of the nodes of the context's model on this machine."""
-    return Layouts(context.model, context.shapes, block_size(host().isa))
 
 
 def leaving(context: Context, layouts: Layouts, choices: Sequence[Choice]) -> list[bool]:

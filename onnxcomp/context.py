@@ -13,7 +13,9 @@ from onnx import TensorProto, helper
 
 from onnxcomp.alike import work_of
 from onnxcomp.calibration import Data
+from onnxcomp.cost.host import host
 from onnxcomp.cost.host_profile import HostProfile
+from onnxcomp.cost.layout import Layouts, block_size
 from onnxcomp.cost.profile_cache import kept_profile, machine_words
 from onnxcomp.cost.reorders import Reorder, reorder_times
 from onnxcomp.cost.shapes import concrete_types
@@ -27,6 +29,7 @@ from onnxcomp.prediction import predicted_ms
 from onnxcomp.runtime.session import run, session
 from onnxcomp.sensitivity import OutputChange, samples_for
 from onnxcomp.store import Shelf, Store
+from onnxcomp.surroundings import border_of, fed, inner, surrounded
 from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
 
@@ -42,7 +45,7 @@ class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
 class Timing:
     """A fragment's nodes before and after, interleaved medians in milliseconds."""
 
-    before_ms: float  # without the layout conversions around a blocked node
+    before_ms: float  # without the layout conversions around blocked nodes, as after_ms where these stay blocked
     after_ms: float
     predicted_ms: tuple[float, float] | None = None  # the same by the cost model, where the machine's profile is known
 
@@ -155,6 +158,17 @@ class Context:
         return self._types[1]
 
     @cached_property
+    def layouts(self) -> Layouts:
+        """The roles of the model's nodes on this machine."""
+        return Layouts(self.model, self.shapes, block_size(host().isa))
+
+    @cached_property
+    def _maps(self) -> frozenset[str]:
+        """Tensors that ONNX Runtime can have in blocks: of float32 (N, C, H, W), all known."""
+        whole = {name for name, shape in self.shapes.items() if len(shape) == 4 and all(shape)}
+        return frozenset(name for name in whole if self.dtypes.get(name) == TensorProto.FLOAT)
+
+    @cached_property
     def _types(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
         return concrete_types(self.model, self.input_shapes)
 
@@ -174,15 +188,19 @@ class Context:
 
     def _timed(self, before: Fragment, after: Fragment) -> Timing:
         self._require_shapes(before)
-        models = [self._alone(fragment) for fragment in (before, after)]
+        border = border_of(before, self.layouts) & self._maps
+        models = [surrounded(self._alone(before), border), self._alone(after)]
+        if after.is_standard:  # what is not reads NCHW, and choices between layouts add the conversions
+            models[1] = surrounded(models[1], border)
+        feed = fed(self._feed(before), border)
         predicted = predicted_ms(self.profile, before, after, self.shapes)
         try:
-            dense, sparse = rounds_inside(models, self._feed(before), self.threads, rounds=_ROUNDS)
+            dense, other = map(inner, rounds_inside(models, feed, self.threads, rounds=_ROUNDS))
         except ModelError:
             self._require_runnable(before)  # asked only now: nearly all run, and to ask takes a session
             raise
         alone = np.sum([ms for node, ms in dense.items() if not node.op.startswith("Reorder")], axis=0)
-        return Timing(*paired_medians(alone, np.sum(list(sparse.values()), axis=0)), predicted)
+        return Timing(*paired_medians(alone, np.sum(list(other.values()), axis=0)), predicted)
 
     def once(self, key: str, find: Callable[[], T]) -> T:
         """What `find` returns, called only where nothing was found under `key` before."""

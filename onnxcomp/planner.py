@@ -9,7 +9,7 @@ not quite add up to a network's, so `unhurried` is the answer where `fastest` do
 import math
 from collections.abc import Sequence
 
-from onnxcomp.borders import Choice, layouts_of, leaving
+from onnxcomp.borders import Choice, leaving
 from onnxcomp.context import Context, Timing
 from onnxcomp.convolution import is_standard
 from onnxcomp.cost.layout import Layouts, Role
@@ -29,7 +29,7 @@ def fastest(one: Pass, context: Context, proposals: Sequence[Proposal], dial: Di
     picks = [_free(proposal) or _alone(proposal.site, proposal.candidates) for proposal in proposals]
     if all(_free(proposal) for proposal in proposals):
         return picks
-    layouts = layouts_of(context)
+    layouts = context.layouts
     open_ = {
         index: choice
         for index, proposal in enumerate(proposals)

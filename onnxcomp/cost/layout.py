@@ -46,10 +46,15 @@ class Layouts:
         self._block = block
         self._constants = _constants(model)
         self._roles = {id(node): self._role(node) for node in model.graph.nodes}
+        self._by_output = {node.outputs[0].name: self._roles[id(node)] for node in model.graph.nodes if node.outputs}
 
     def role(self, node: gs.Node) -> Role:
         """The role of `node`."""
         return self._roles[id(node)]
+
+    def role_of(self, output: str) -> Role:
+        """The role of the node whose first output has that name; PLAIN where there is none."""
+        return self._by_output.get(output, Role.PLAIN)
 
     def data_inputs(self, node: gs.Node) -> list[gs.Tensor]:
         """The inputs of `node` that are fed, or computed from what is fed, each once."""

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from onnxcomp.analysis import layers_of
-from onnxcomp.borders import conversions, layouts_of
+from onnxcomp.borders import conversions
 from onnxcomp.context import Context, NotRunnable
 from onnxcomp.convolution import is_standard
 from onnxcomp.cost.layout import Layouts, Role
@@ -224,7 +224,7 @@ def _pick(proposal: Proposal, index: int, why_dense: str) -> Candidate | Decline
 
 def _joint(context: Context, proposals: Sequence[Proposal]) -> Joint:
     """What conversions between layouts cost, wherever candidates run on NCHW and what is around them does not."""
-    layouts = layouts_of(context)
+    layouts = context.layouts
     sites = [proposal.site for proposal in proposals]
     open_ = [(site.nodes[0], _fused(site)[1:]) for site in sites if _is_blocked(layouts, site)]
     names = [id(site.nodes[0]) if _is_blocked(layouts, site) else None for site in sites]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto
 
-from onnxcomp.borders import Choice, layouts_of, leaving
+from onnxcomp.borders import Choice, leaving
 from onnxcomp.context import Context, Timing
 from onnxcomp.cost.layout import Role
 from onnxcomp.cost.reorders import Reorder
@@ -122,14 +122,14 @@ TIMES = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=5, 
 def test_no_other_choice_is_faster(times: list[tuple[float, float]]) -> None:
     context = context_of(NET)
     choices = [Choice(conv, (), *ms) for conv, ms in zip(convs(context), times, strict=True)]
-    found = leaving(context, layouts_of(context), choices)
+    found = leaving(context, context.layouts, choices)
     best = min(total_ms(context, choices, sides) for sides in itertools.product((False, True), repeat=len(choices)))
     assert total_ms(context, choices, found) <= best + 1e-4
 
 
 def total_ms(context: Context, choices: Sequence[Choice], leaves: Sequence[bool]) -> float:
     """Of the network: what the convolutions take, and the conversions that ONNX Runtime puts between its nodes."""
-    layouts = layouts_of(context)
+    layouts = context.layouts
     plain = {id(choice.conv) for choice, leaving_ in zip(choices, leaves, strict=True) if leaving_}
     blocked: dict[str, bool] = {"x": False}
     wanted: set[tuple[str, bool]] = {("y", False)}
@@ -148,7 +148,7 @@ def test_what_is_fused_stands_alone_beside_a_tensor_in_nchw() -> None:
     """A blocked Conv cannot take an addend in NCHW in: the sum and the Relu become passes of their own."""
     context = context_of("e = Exp (x)\n c = Conv (x, w, b)\n s = Add (c, e)\n t = Relu (s)\n y = Conv (t, w, b)")
     nodes = {node.outputs[0].name: node for node in context.model.graph.nodes}
-    layouts = layouts_of(context)
+    layouts = context.layouts
     for nchw_ms, leaves in ((1 + 3.5 * BORDER_MS, True), (1 + 4.5 * BORDER_MS, False)):
         choice = Choice(nodes["c"], (nodes["s"], nodes["t"]), 1.0, nchw_ms)
         assert leaving(context, layouts, [choice]) == [leaves]
