@@ -5,14 +5,15 @@ How near a step came to either tells where that is: what is used up of the bound
 by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
 where that does not help the interval is halved. Where a try takes minutes, a step that is likely to miss the bound by
 much is taken to miss it. Where not even the first step holds, parts of it are tried. What is left of the bound at the
-last step that holds is then looked at more closely: where a try takes seconds, parts of the next step are tried; where
-it takes no time, the steps beyond while they come near, as what inputs are counted for goes up and down on its way.
+last step that holds is then looked at more closely: where a try takes seconds, parts of the next step are tried that
+are likely to hold; where it takes no time, the steps beyond while they come near, as what inputs are counted for goes
+up and down on its way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from math import inf, log
+from math import ceil, inf, log
 from time import perf_counter
 from typing import Literal, Protocol, get_args
 
@@ -30,6 +31,7 @@ _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
 _SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next step is not tried
 _UNEVEN = 1.25  # of what is used up of a bound: 0.9 to 1.1 by turns over eight of 64 steps, on a resnet8
+_PATIENCE = 4  # tries, before an interval is halved of which nothing has passed the bound
 _GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
 
 Loss = Literal["network", "layer"]
@@ -158,7 +160,7 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
     steps = _steps(found.trial)
     usual, growth = _GROWTH ** (STEPS / steps), None
     margin = 0.0 if steps >= STEPS or to_target else _SURELY
-    low, high, met = (0, least), (steps + 1, inf), False
+    low, high, met, passed = (0, least), (steps + 1, inf), False, False
     widths, place = [high[0]], round(start * steps)
     while True:
         trial = found.trial
@@ -169,7 +171,7 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
         if trial.holds and not trial.enough:
             before, low = low, here
         else:
-            before, high = high, here
+            before, high, passed = high, here, True
         growth = _growth(before, here) or growth
         widths.append(high[0] - low[0])
         passes = _passes(low, high, growth or usual)
@@ -181,7 +183,9 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
             high, widths = (FINER, high[1]), [FINER]
             passes = _passes(low, high, usual)
         guessed = not growth and (not low[1] or high[1] == inf)  # by one figure, and the growth that is usual
-        slow = len(widths) > 2 and 2 * widths[-1] > widths[-2 if guessed else -3]
+        slow = len(widths) > (2 if passed else _PATIENCE) and 2 * widths[-1] > widths[-2 if guessed else -3]
+        if not passed and len(widths) > 2:  # rather beyond it than short of it: then it lies between two that are known
+            passes = ceil(passes)
         place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))
         found = tried(place / steps, "network")
 
@@ -225,14 +229,23 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
 
 
 def _between(tried: _Try, best: _Tried) -> Iterator[_Tried]:
-    """What holds between that and the next step, by the same loss, where it is not enough."""
-    steps = STEPS
-    while steps < STEPS * FINER and best.dial.share < 1 and not best.trial.enough:
-        steps *= 2
-        found = tried(min(best.dial.share + 1 / steps, 1.0), best.dial.loss)
+    """What holds between that and the next step, by the same loss, where it is not enough: where that is likely."""
+    steps, loss = STEPS * FINER, best.dial.loss
+    place = round(best.dial.share * steps)
+    if place + 1 >= steps:
+        return
+    beyond = tried(min(place + FINER, steps) / steps, loss)  # known, as a rule
+    low, high = (place, best.trial.strain), (min(place + FINER, steps), beyond.trial.strain)
+    while not best.trial.enough:
+        place = int(min(_passes(low, high, _GROWTH ** (1 / FINER)), high[0] - 1))
+        if place <= low[0]:
+            return
+        found = tried(place / steps, loss)
         if found.trial.holds:
             yield found
-            best = found
+            best, low = found, (place, found.trial.strain)
+        else:
+            high = place, found.trial.strain
 
 
 def _beyond(tried: _Try, best: _Tried) -> Iterator[_Tried]:
