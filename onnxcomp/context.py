@@ -34,7 +34,8 @@ from onnxcomp.version import VERSION
 from onnxcomp.workers import Workers
 
 T = TypeVar("T")
-_ROUNDS = 12  # of a measurement: a search makes hundreds
+_ROUNDS = 16  # of a measurement: a search makes hundreds
+_HOPELESS = 1.25  # times as long as what stands there: it is not worth more than a few rounds to know by how much
 
 
 class NotRunnable(OnnxcompError):  # noqa: N818 - a finding, not a fault
@@ -195,7 +196,7 @@ class Context:
         feed = fed(self._feed(before), border)
         predicted = predicted_ms(self.profile, before, after, self.shapes)
         try:
-            dense, other = map(inner, rounds_inside(models, feed, self.threads, rounds=_ROUNDS))
+            dense, other = map(inner, rounds_inside(models, feed, self.threads, _ROUNDS, hopeless=_HOPELESS))
         except ModelError:
             self._require_runnable(before)  # asked only now: nearly all run, and to ask takes a session
             raise

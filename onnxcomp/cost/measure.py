@@ -1,5 +1,6 @@
 """Milliseconds: of whole models side by side, and of the nodes inside them."""
 
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from onnxcomp.runtime.session import Feed, name_of, run, session
 
 Source = str | Path | bytes
 _KERNEL_TIME = "_kernel_time"
-_PROFILED_CALLS = 8  # of a turn: reading the profile of a call takes longer than a small model's call
+_PROFILED_CALLS = 4  # of a turn: reading the profile of a call takes longer than a small model's call
 _ALIGNMENT = 64  # bytes, as ORT aligns its own tensors; a kernel's vector loads depend on it
 
 
@@ -105,16 +106,24 @@ def node_times(
     Steps are a microsecond. Nodes are those of the graph that ORT runs, after its own fusions and conversions.
     Raises ModelError where a model cannot be loaded or run.
     """
-    profiles = _profiles(models, feed, threads, library, min_rounds, seconds)
+    profiles, _ = _profiles(models, feed, threads, library, min_rounds, seconds)
     return [{node: float(np.median(times[1:] or times)) for node, times in one.items()} for one in profiles]
 
 
 def node_rounds(
-    models: Sequence[Source], feed: Feed, threads: int | None = None, rounds: int = 20, library: bool = True
+    models: Sequence[Source],
+    feed: Feed,
+    threads: int | None = None,
+    rounds: int = 20,
+    library: bool = True,
+    hopeless: float = math.inf,
 ) -> list[dict[RunNode, NDArray[np.float64]]]:
-    """The same of models without branches and loops, round by round: of a turn's calls the median."""
-    profiles = _profiles(models, feed, threads, library, rounds)
-    return [{node: _by_turns(times, rounds) for node, times in one.items()} for one in profiles]
+    """The same of models without branches and loops, round by round: of a turn's calls the median.
+
+    There are fewer rounds where the last of them takes `hopeless` times as long as the first.
+    """
+    profiles, done = _profiles(models, feed, threads, library, rounds, hopeless=hopeless)
+    return [{node: _by_turns(times, done) for node, times in one.items()} for one in profiles]
 
 
 def _by_turns(times: Sequence[float], rounds: int) -> NDArray[np.float64]:
@@ -130,16 +139,17 @@ def _profiles(
     library: bool,
     min_rounds: int,
     seconds: float = 0.0,
-) -> list[dict[RunNode, list[float]]]:
-    """Milliseconds of every node of each model, call by call, as they take turns."""
+    hopeless: float = math.inf,
+) -> tuple[list[dict[RunNode, list[float]]], int]:
+    """Milliseconds of every node of each model, call by call, as they take turns, and how many rounds of these."""
     with tempfile.TemporaryDirectory(prefix="onnxcomp-") as folder:
         sessions = [
             session(model, threads, library, profile=Path(folder) / str(index), alone=False)
             for index, model in enumerate(models)
         ]
         calls = [bound(s, feed, name_of(model)) for s, model in zip(sessions, models, strict=True)]
-        take_turns(calls, seconds, min_rounds, most_calls=_PROFILED_CALLS)
-        return [_read_profile(Path(s.end_profiling())) for s in sessions]
+        times = take_turns(calls, seconds, min_rounds, most_calls=_PROFILED_CALLS, hopeless=hopeless)
+        return [_read_profile(Path(s.end_profiling())) for s in sessions], len(times[0].rounds)
 
 
 def conv_ms(times: Mapping[RunNode, float]) -> float:

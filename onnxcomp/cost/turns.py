@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 TURN_MS = 4.0
 MOST_CALLS = 64  # of a turn
 WARM_UP = 3  # calls before the first turn
+_FEW = 4  # rounds that tell what is hopeless
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Times:
 
     @property
     def median_ms(self) -> float:
-        return float(np.median(np.concatenate(self.rounds)))
+        return _median(self.rounds)
 
     @property
     def best_ms(self) -> float:
@@ -61,8 +62,12 @@ def take_turns(
     max_rounds: int | None = None,
     *,
     most_calls: int = MOST_CALLS,
+    hopeless: float = math.inf,
 ) -> list[Times]:
-    """Time `calls` for about `seconds` in all, `min_rounds` rounds at least and `max_rounds` at most."""
+    """Time `calls` for about `seconds` in all, `min_rounds` rounds at least and `max_rounds` at most.
+
+    After a few rounds that is all, where the last takes `hopeless` times as long as the first.
+    """
     at_least = min_rounds if max_rounds is None else min(min_rounds, max_rounds)
     counts = [min(most_calls, _calls_a_turn(call)) for call in calls]
     rounds: list[list[tuple[float, ...]]] = [[] for _ in calls]
@@ -73,7 +78,13 @@ def take_turns(
             index = (done + offset) % len(calls)
             rounds[index].append(_turn(calls[index], counts[index]))
         done += 1
+        if done == _FEW and _median(rounds[-1]) > hopeless * _median(rounds[0]):
+            break
     return [Times(tuple(times)) for times in rounds]
+
+
+def _median(rounds: Sequence[tuple[float, ...]]) -> float:
+    return float(np.median(np.concatenate(rounds)))
 
 
 def _calls_a_turn(call: Callable[[], object]) -> int:

@@ -4,6 +4,7 @@ When a run begins, all threads but one sleep, and whatever comes first pays for 
 a network does not. So a product of zeros goes first and is not counted.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,14 +35,20 @@ def times_inside(
 
 
 def rounds_inside(
-    models: Sequence[bytes], feed: Feed, threads: int | None = None, rounds: int = 20, library: bool = True
+    models: Sequence[bytes],
+    feed: Feed,
+    threads: int | None = None,
+    rounds: int = 20,
+    library: bool = True,
+    hopeless: float = math.inf,
 ) -> list[dict[RunNode, NDArray[np.float64]]]:
-    """The same round by round."""
+    """The same round by round, `hopeless` as for `node_rounds`."""
     if (threads or default_threads()) == 1:
-        return node_rounds(models, feed, threads, rounds, library)
+        return node_rounds(models, feed, threads, rounds, library, hopeless)
     asleep = {_asleep(name): array for name, array in feed.items()}
     waking = {_OWN: np.zeros((_SIDE, _SIDE), np.float32)}
-    found = node_rounds(list(map(woken, models)), {**feed, **asleep, **waking}, threads, rounds, library)
+    every = {**feed, **asleep, **waking}
+    found = node_rounds(list(map(woken, models)), every, threads, rounds, library, hopeless)
     return [{node: ms for node, ms in one.items() if not node.name.startswith(_OWN)} for one in found]
 
 

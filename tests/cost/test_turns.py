@@ -56,6 +56,12 @@ def test_rounds_fill_the_time(clock: Clock, seconds: float, limits: tuple[int, i
     assert len(times.rounds) == rounds
 
 
+@pytest.mark.parametrize(("ms", "rounds"), [(12.0, 20), (13.0, 4)])
+def test_what_is_hopeless_is_soon_left(clock: Clock, ms: float, rounds: int) -> None:
+    calls = [lambda: clock.work("a", 10), lambda: clock.work("b", ms)]
+    assert [len(t.rounds) for t in take_turns(calls, 0, 20, hopeless=1.25)] == [rounds, rounds]
+
+
 def test_medians_that_fall_into_different_times_are_not_compared() -> None:
     """The machine is three times slower for half of the rounds, for one more of the one's than of the other's."""
     slow = np.array([1, 3, 1, 3, 3, 1, 3.0])
