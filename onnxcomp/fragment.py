@@ -81,7 +81,9 @@ class Fragment:
             [info(name) for name in self.outputs],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
-        opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
+        opsets = [helper.make_opsetid("", opset)]
+        if not self.is_standard:
+            opsets.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
         return helper.make_model(graph, opset_imports=opsets, functions=list(self.functions), ir_version=MIN_IR)
 
 

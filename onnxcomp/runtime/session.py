@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from onnxcomp.errors import ModelError, OnnxcompError
+from onnxcomp.formats.functions import DOMAIN
 from onnxcomp.runtime import loader
 
 Feed = Mapping[str, NDArray[Any]]
@@ -60,9 +61,10 @@ def session(
 ) -> ort.InferenceSession:
     """A session on the CPU provider at the default optimisation level.
 
-    `threads`: of one operator; None is `default_threads()`. `library`: register the extension library. `profile`: the
-    prefix of a profile that ORT writes. `alone=False` stops ORT's idle threads from spinning after a run, for sessions
-    that take turns and would otherwise steal each other's cores. Raises ModelError, one line, where ORT refuses.
+    `threads`: of one operator; None is `default_threads()`. `library`: register the extension library, but for a model
+    in memory that has no operator of it. `profile`: the prefix of a profile that ORT writes. `alone=False` stops ORT's
+    idle threads from spinning after a run, for sessions that take turns and would otherwise steal each other's cores.
+    Raises ModelError, one line, where ORT refuses.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
@@ -72,8 +74,8 @@ def session(
         options.profile_file_prefix = str(profile)
     if not alone:
         options.add_session_config_entry("session.force_spinning_stop", "1")
-    if library:
-        register(options)
+    if library and not (isinstance(model, bytes) and DOMAIN.encode() not in model):
+        register(options)  # its 84 operators make a session of a small model take ten times as long to create
     if not isinstance(model, bytes) and not Path(model).is_file():
         raise ModelError(f"{model}: no such file; give the path of an ONNX model")
     try:
