@@ -20,6 +20,7 @@ class Trial:
     strain: float  # how much of what the bound on accuracy allows is used up: above one it is missed
     reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
     change: float  # of the network's outputs
+    expected: tuple[float, ...] = ()  # losses at even steps of the dial, where nothing is done first
     seconds: float = 0.0  # that it took to fit and to judge
 
     @property

@@ -1,24 +1,23 @@
 """How far passes that choose under a budget go: until the targets are met, or as far as the bound on accuracy allows.
 
 Both are taken to change once from step to step: a target that is met stays met, a bound that is missed stays missed.
-How near a step came to either tells where that is: what is used up of the bound, and what is reached of a target, grow
-by about the same factor from each step to the next. So the next step to try is read off a line through logarithms, and
-where that does not help the interval is halved. Where a try takes minutes, a step that is likely to miss the bound by
-much is taken to miss it. Where not even the first step holds, parts of it are tried. What is left of the bound at the
-last step that holds is then looked at more closely: where a try takes seconds, parts of the next step are tried that
-are likely to hold; where it takes no time, the steps beyond while they come near, as what inputs are counted for goes
-up and down on its way.
+How near a step came to either tells where that is (dial_scale.py), and where that does not help the interval is halved.
+Where a try takes longer, a step that is likely to miss the bound is taken to miss it. Where not even the first step
+holds, parts of it are tried. What is left of the bound at the last step that holds is then looked at more closely:
+where a try takes seconds, parts of the next step are tried that are likely to hold; where it takes no time, the steps
+beyond while they come near, as what inputs are counted for goes up and down on its way.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from math import ceil, inf, log
+from math import ceil, inf
 from time import perf_counter
 from typing import Literal, Protocol, get_args
 
 from onnxcomp.bound import SEARCH, Attempt, Bounded, Trial, approximations, within_bound
 from onnxcomp.context import Context
+from onnxcomp.dial_scale import Scale
 from onnxcomp.model import Model
 from onnxcomp.pass_api import Dial, Pass, Picks, Progress, Proposal
 from onnxcomp.pass_manager import Run
@@ -29,10 +28,9 @@ FINER = 4  # times as many, where a try takes no time, the first step is too muc
 COARSER = 2  # times fewer, where it takes minutes
 _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
-_SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next step is not tried
+_SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next one, a large one, is not tried
 _UNEVEN = 1.25  # of what is used up of a bound: 0.9 to 1.1 by turns over eight of 64 steps, on a resnet8
 _PATIENCE = 4  # tries, before an interval is halved of which nothing has passed the bound
-_GROWTH = 1.5  # of what is used up of a bound, one of STEPS: a first guess; 1.4 to 1.7 on a resnet20
 
 Loss = Literal["network", "layer"]
 
@@ -62,10 +60,12 @@ class Judge:
         """What `run` is judged to be."""
         exact = not approximations(run)
         strain = 0.0 if exact else self.strain(run)
+        front = next((one.front for one in run.passes if one.front), None)
+        expected = tuple(point.loss for point in front.points) if front else ()
         if strain > 1:
-            return Trial(exact, strain, 0.0, inf)
+            return Trial(exact, strain, 0.0, inf, expected)
         reached = 0.0 if self.reached is None else self.reached(run)
-        return Trial(exact, strain, reached, 0.0 if exact else self.change(run.model))
+        return Trial(exact, strain, reached, 0.0 if exact else self.change(run.model), expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
         trials[dial] = trial
         return _Tried(dial, trial, again)
 
-    best, notes = _searched(tried, judge, whole=whole)
+    best, notes = _searched(tried, judge, trials, whole=whole)
     if best is None:
         nothing = Dial(0.0)
         rest = within_bound(attempt, partial(choose, dial=nothing), judge.strain, judge.bound, progress)
@@ -117,11 +117,13 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     return Bounded(best.run(), notes, best.dial, trials)
 
 
-def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None, tuple[str, ...]]:
+def _searched(
+    tried: _Try, judge: Judge, seen: Mapping[Dial, Trial], *, whole: bool
+) -> tuple[_Tried | None, tuple[str, ...]]:
     """The best that holds, None where none does, and what to say of it."""
     best = None
     try:
-        for best in _bettered(tried, judge, whole=whole):  # noqa: B007 - the last is the best
+        for best in _bettered(tried, judge, seen, whole=whole):  # noqa: B007 - the last is the best
             pass
     except KeyboardInterrupt:
         if best is None:
@@ -130,15 +132,17 @@ def _searched(tried: _Try, judge: Judge, *, whole: bool) -> tuple[_Tried | None,
     return best, ()
 
 
-def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
-    """Runs that hold, each better than those before it."""
+def _bettered(tried: _Try, judge: Judge, seen: Mapping[Dial, Trial], *, whole: bool) -> Iterator[_Tried]:
+    """Runs that hold, each better than those before it; `seen` are all the trials so far."""
     least = tried(0.0, "network")  # what is found out of the layers is found out here
     if judge.reached and least.trial.enough:
         yield least
         return
     best = None
     start = 1.0 if whole or judge.reached else 0.5
-    for best in _approached(tried, start, least.trial.reached, to_target=judge.reached is not None):
+    to_target = judge.reached is not None
+    scale = Scale() if to_target else Scale.of(least.trial.expected)
+    for best in _approached(tried, start, least.trial.reached, scale, to_target=to_target):
         yield best
     if best and not best.trial.exact:  # else there was nothing to choose from, by whichever loss
         steps, higher = _steps(best.trial), best
@@ -147,10 +151,10 @@ def _bettered(tried: _Try, judge: Judge, *, whole: bool) -> Iterator[_Tried]:
         if steps > STEPS:
             yield from _beyond(tried, higher)
         elif steps == STEPS:
-            yield from _between(tried, higher)
+            yield from _between(tried, higher, scale if higher.dial.loss == "network" else Scale(), seen)
 
 
-def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> Iterator[_Tried]:
+def _approached(tried: _Try, start: float, least: float, scale: Scale, *, to_target: bool) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to.
 
     Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
@@ -158,35 +162,36 @@ def _approached(tried: _Try, start: float, least: float, *, to_target: bool) -> 
     """
     found = tried(start, "network")
     steps = _steps(found.trial)
-    usual, growth = _GROWTH ** (STEPS / steps), None
     margin = 0.0 if steps >= STEPS or to_target else _SURELY
-    low, high, met, passed = (0, least), (steps + 1, inf), False, False
-    widths, place = [high[0]], round(start * steps)
+    low, high, met, passed = (0.0, least), (1 + 1 / steps, inf), False, False
+    slope, widths = None, [high[0]]
     while True:
         trial = found.trial
         if trial.enough or (trial.holds and not met):
             yield found
         met = met or trial.enough
-        here = place, trial.figure
+        here = found.dial.share, trial.figure
         if trial.holds and not trial.enough:
             before, low = low, here
         else:
             before, high, passed = high, here, True
-        growth = _growth(before, here) or growth
+        slope = scale.slope(before, here) or slope
         widths.append(high[0] - low[0])
-        passes = _passes(low, high, growth or usual)
-        if widths[-1] <= 1 or (low[1] and passes < low[0] + margin):
-            if low[0] or met or steps > STEPS:
+        passes = scale.passes(low, high, slope or 1.0) * steps
+        first, last = round(low[0] * steps), round(high[0] * steps)
+        if steps == STEPS and not to_target and (slope or scale.is_known):
+            margin = 1 / FINER  # what is nearer is not looked for afterwards either
+        if last - first <= 1 or (low[1] and passes < first + margin):
+            if first or met or steps > STEPS:
                 return
             # The first step is too much: from here on it has steps of its own.
-            steps, usual, growth = FINER * steps, usual ** (1 / FINER), None
-            high, widths = (FINER, high[1]), [FINER]
-            passes = _passes(low, high, usual)
-        guessed = not growth and (not low[1] or high[1] == inf)  # by one figure, and the growth that is usual
+            steps, slope, widths = FINER * steps, None, [high[0]]
+            passes, last = scale.passes(low, high) * steps, FINER
+        guessed = not slope and (not low[1] or high[1] == inf)  # by one figure, and the growth that is expected
         slow = len(widths) > (2 if passed else _PATIENCE) and 2 * widths[-1] > widths[-2 if guessed else -3]
         if not passed and len(widths) > 2:  # rather beyond it than short of it: then it lies between two that are known
             passes = ceil(passes)
-        place = (low[0] + high[0]) // 2 if slow else int(min(max(passes, low[0] + 1), high[0] - 1))
+        place = (first + last) // 2 if slow else int(min(max(passes, first + 1), last - 1))
         found = tried(place / steps, "network")
 
 
@@ -195,22 +200,6 @@ def _steps(first: Trial) -> int:
     if first.seconds < _QUICK_S:
         return STEPS * FINER
     return STEPS if first.seconds < _SLOW_S else STEPS // COARSER
-
-
-def _passes(low: tuple[int, float], high: tuple[int, float], growth: float) -> float:
-    """Between steps at which a figure is less and more than one: where it is likely to pass it."""
-    (k0, f0), (k1, f1) = low, high
-    growth = _growth(low, high) or growth
-    if f0 > 0:
-        return k0 - log(f0) / log(growth)
-    return k1 - log(f1) / log(growth) if f1 < inf else k1
-
-
-def _growth(one: tuple[int, float], other: tuple[int, float]) -> float | None:
-    """Of a figure from each step to the next, by two steps; None where it did not grow."""
-    (k0, f0), (k1, f1) = sorted((one, other))
-    growth = (f1 / f0) ** (1 / (k1 - k0)) if 0 < f0 < f1 < inf else 1.0
-    return growth if growth > 1 else None
 
 
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
@@ -228,24 +217,24 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
         share += step
 
 
-def _between(tried: _Try, best: _Tried) -> Iterator[_Tried]:
+def _between(tried: _Try, best: _Tried, scale: Scale, seen: Mapping[Dial, Trial]) -> Iterator[_Tried]:
     """What holds between that and the next step, by the same loss, where it is not enough: where that is likely."""
     steps, loss = STEPS * FINER, best.dial.loss
-    place = round(best.dial.share * steps)
-    if place + 1 >= steps:
-        return
-    beyond = tried(min(place + FINER, steps) / steps, loss)  # known, as a rule
-    low, high = (place, best.trial.strain), (min(place + FINER, steps), beyond.trial.strain)
+    beyond = seen.get(Dial(best.dial.share + 1 / STEPS, loss))
+    low, high = (best.dial.share, best.trial.strain), (best.dial.share + 1 / STEPS, beyond.strain if beyond else inf)
+    before = [(dial.share, one.strain) for dial, one in seen.items() if dial.loss == loss and 0 < dial.share < low[0]]
+    slope = scale.slope(max(before), low) if before else None
     while not best.trial.enough:
-        place = int(min(_passes(low, high, _GROWTH ** (1 / FINER)), high[0] - 1))
-        if place <= low[0]:
+        place = int(min(scale.passes(low, high, slope or 1.0) * steps, round(high[0] * steps) - 1, steps))
+        if place <= round(low[0] * steps):
             return
         found = tried(place / steps, loss)
+        here = found.dial.share, found.trial.strain
         if found.trial.holds:
             yield found
-            best, low = found, (place, found.trial.strain)
+            best, low = found, here
         else:
-            high = place, found.trial.strain
+            high = here
 
 
 def _beyond(tried: _Try, best: _Tried) -> Iterator[_Tried]:

@@ -12,7 +12,7 @@ from onnxcomp.context import Context
 from onnxcomp.dial import COARSER, FINER, Judge, farthest
 from onnxcomp.dial import STEPS as COARSE
 from onnxcomp.model import Model
-from onnxcomp.pass_api import Candidate, Chooser, Dial, Pass, Picks, Proposal
+from onnxcomp.pass_api import Candidate, Chooser, Dial, Front, FrontPoint, Pass, Picks, Proposal
 from onnxcomp.pass_manager import Applied, PassResult, Run
 from onnxcomp.store import Shelf, Store
 from tests.passes.graphs import model_of
@@ -34,11 +34,15 @@ class Network:
         interrupt: int | None = None,
         growth: Callable[[int], float] = lambda _: 1.5,
         used: float = 0.9999,
+        losses: Sequence[float] = (),
         **holds: int,
     ):
         self.holds = holds
         self.growth = growth
         self.used = used  # of the bound, at the last step that holds
+        steps = enumerate(losses)
+        points = tuple(FrontPoint(step / (len(losses) - 1), 1.0, loss) for step, loss in steps)
+        self.front = Front("time", points) if points else None
         self.target = target
         self.interrupt = interrupt
         self.store: Store | None = None
@@ -54,7 +58,7 @@ class Network:
     def attempt(self, choose: Chooser) -> Run:
         choose(None, None, [])  # type: ignore[arg-type]
         rewrite = Applied("n", "n", ("n",), Candidate("m", error=0.1 if self.dials[-1].share else 0.0), 0.0)
-        return Run(MODEL, (PassResult("p", {}, 0.0, (rewrite,), (), (), {}),))
+        return Run(MODEL, (PassResult("p", {}, 0.0, (rewrite,), (), (), {}, front=self.front),))
 
     def strain(self, _run: Run) -> float:
         last = self.dials[-1]
@@ -160,6 +164,18 @@ def test_finer_steps_end_with_the_dial(holds: int, monkeypatch: pytest.MonkeyPat
     network = Network(network=holds, layer=0)
     assert network.search()[0] == Dial(holds / STEPS)
     assert max(dial.share for dial in network.dials) <= 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("holds", range(FINER * 5, STEPS))
+def test_expected_losses_lead_there_in_few_tries(holds: int, noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they are not proportional to by much, as they were measured on networks: slow at first, then ever faster."""
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    growths = [1.12 + 0.001 * step**1.2 + noise * (-1) ** step for step in range(STEPS + 1)]
+    losses = [0.0, *(prod(growths[1 : step * FINER]) for step in range(1, COARSE + 1))]
+    network = Network(network=holds, layer=0, growth=growths.__getitem__, losses=losses)
+    dial, _ = network.search()
+    assert 0 <= holds - dial.share * STEPS <= 1 and len(network.dials) <= 7
 
 
 @pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.75, False), (0.6, True)])
