@@ -189,8 +189,8 @@ def _approached(tried: _Try, start: float, least: float, scale: Scale, *, to_tar
             passes, last = scale.passes(low, high) * steps, FINER
         guessed = not slope and (not low[1] or high[1] == inf)  # by one figure, and the growth that is expected
         slow = len(widths) > (2 if passed else _PATIENCE) and 2 * widths[-1] > widths[-2 if guessed else -3]
-        if not passed and len(widths) > 2:  # rather beyond it than short of it: then it lies between two that are known
-            passes = ceil(passes)
+        if not passed:  # rather beyond it than short of it: then it lies between two that are known
+            passes = ceil(passes) if len(widths) > 2 else round(passes) if scale.is_known else passes
         place = (first + last) // 2 if slow else int(min(max(passes, first + 1), last - 1))
         found = tried(place / steps, "network")
 

@@ -44,7 +44,13 @@ class Scale:
         return self != Scale()
 
     def slope(self, one: Place, other: Place) -> float | None:
-        """By how much a figure grows as it is expected to, by two places; None where it did not grow."""
+        """By how much a figure grows as it is expected to, by two places; None where it did not grow.
+
+        None also where losses are known: beyond both places two figures then tell less than these do.
+        """
+        return None if self.is_known else self._slope(one, other)
+
+    def _slope(self, one: Place, other: Place) -> float | None:
         (s0, f0), (s1, f1) = sorted((one, other))
         if not 0 < f0 < f1 < inf:
             return None
@@ -56,7 +62,7 @@ class Scale:
 
         `slope` where the two do not tell.
         """
-        slope = self.slope(low, high) or slope
+        slope = self._slope(low, high) or slope
         share, figure = low if low[1] > 0 else high
         return self._share(self._log(share) - log(figure) / slope) if isfinite(figure) else share
 
