@@ -52,6 +52,11 @@ def test_nodes_round_by_round() -> None:
     assert len(once) == 1 and len(four) == 4
 
 
+def test_what_is_hopeless_has_fewer_rounds() -> None:
+    once, many = node_rounds([chain(1), chain(16)], MATRIX, threads=1, rounds=9, library=False, hopeless=1.25)
+    assert {times.shape for times in (*once.values(), *many.values())} == {(4,)}
+
+
 def test_a_round_is_the_median_of_its_calls_but_the_first() -> None:
     before = [100.0] * (1 + WARM_UP)
     assert _by_turns([*before, 9, 1, 2, 6, 9, 3, 4, 5], 2).tolist() == [2, 4]

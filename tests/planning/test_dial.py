@@ -40,8 +40,7 @@ class Network:
         self.holds = holds
         self.growth = growth
         self.used = used  # of the bound, at the last step that holds
-        steps = enumerate(losses)
-        points = tuple(FrontPoint(step / (len(losses) - 1), 1.0, loss) for step, loss in steps)
+        points = tuple(FrontPoint(step / (len(losses) - 1), 1.0, loss) for step, loss in enumerate(losses))
         self.front = Front("time", points) if points else None
         self.target = target
         self.interrupt = interrupt

@@ -1,14 +1,15 @@
 """Pieces of a network between nodes in blocks: the same function, and the nodes that run in the network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import helper
 
 from onnxcomp.context import Context
-from onnxcomp.cost.measure import node_times
+from onnxcomp.cost.measure import RunNode, node_times
 from onnxcomp.fragment import Fragment
 from onnxcomp.model import Model
 from onnxcomp.runtime.session import run, session
@@ -104,3 +105,19 @@ def test_two_outputs_are_left_as_they_are() -> None:
     body = "c = Conv <pads = [1, 1, 1, 1]> (x, w) y = Relu (c)"
     model = model_of(f"net ({tensor} x) => ({tensor} y, {tensor} c) {{ {body} }}", weights(w=(16, 16, 3, 3)))
     assert surroundings(model)[2] == {"x"}
+
+
+def test_a_context_surrounds_what_is_standard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator of ours reads NCHW: its conversions are counted where layouts are chosen."""
+    context, fragment, _ = surroundings(network())
+    ours = Fragment((helper.make_node("Ours", ["x", "r"], ["y"], domain="ai.onnxcomp"),), {}, ("x", "r"), ("y",))
+    timed: list[bytes] = []
+
+    def rounds(models: Sequence[bytes], *_: object, **__: object) -> list[dict[RunNode, NDArray[np.float64]]]:
+        timed.extend(models)
+        return [{RunNode("y", "Conv", 0): np.ones(4)} for _ in models]
+
+    monkeypatch.setattr("onnxcomp.context.rounds_inside", rounds)
+    context.measure(fragment, fragment)
+    context.measure(fragment, ours)
+    assert [b"onnxcomp around" in model for model in timed] == [True, True, True, False]
