@@ -21,6 +21,7 @@ class Trial:
     reached: float  # how much of the targets is reached: from one on they are met; 0 where there are none
     change: float  # of the network's outputs
     expected: tuple[float, ...] = ()  # losses at even steps of the dial, where nothing is done first
+    end_cost: float = 0.0  # that is expected at its end, as a share of the dense layers'; 0 where it is not known
     seconds: float = 0.0  # that it took to fit and to judge
 
     @property

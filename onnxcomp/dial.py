@@ -4,14 +4,14 @@ Both are taken to change once from step to step: a target that is met stays met,
 How near a step came to either tells where that is (dial_scale.py), and where that does not help the interval is halved.
 Where a try takes longer, a step that is likely to miss the bound is taken to miss it. Where not even the first step
 holds, parts of it are tried. What is left of the bound at the last step that holds is then looked at more closely:
-where a try takes seconds, parts of the next step are tried that are likely to hold; where it takes no time, the steps
-beyond while they come near, as what inputs are counted for goes up and down on its way.
+where a try takes seconds, parts of the next step are tried that are likely to hold and to save as much as a timing can
+tell; where it takes no time, the steps beyond while they come near, as what inputs are counted for goes up and down.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from math import ceil, inf
+from math import ceil, inf, log
 from time import perf_counter
 from typing import Literal, Protocol, get_args
 
@@ -29,6 +29,7 @@ COARSER = 2  # times fewer, where it takes minutes
 _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
 _SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next one, a large one, is not tried
+_WORTH = 0.025  # of the cost: what saves less is not looked for, repeats of a timing differ by as much
 _UNEVEN = 1.25  # of what is used up of a bound: 0.9 to 1.1 by turns over eight of 64 steps, on a resnet8
 _PATIENCE = 4  # tries, before an interval is halved of which nothing has passed the bound
 
@@ -55,6 +56,7 @@ class Judge:
     reached: Callable[[Run], float] | None
     bound: str  # what people call the bound
     shelf: Shelf[Trial]
+    loss: float | None = None  # that is expected about where the bound is used up
 
     def of(self, run: Run) -> Trial:
         """What `run` is judged to be."""
@@ -62,10 +64,11 @@ class Judge:
         strain = 0.0 if exact else self.strain(run)
         front = next((one.front for one in run.passes if one.front), None)
         expected = tuple(point.loss for point in front.points) if front else ()
+        end_cost = front.points[-1].cost if front else 0.0
         if strain > 1:
-            return Trial(exact, strain, 0.0, inf, expected)
+            return Trial(exact, strain, 0.0, inf, expected, end_cost)
         reached = 0.0 if self.reached is None else self.reached(run)
-        return Trial(exact, strain, reached, 0.0 if exact else self.change(run.model), expected)
+        return Trial(exact, strain, reached, 0.0 if exact else self.change(run.model), expected, end_cost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +142,10 @@ def _bettered(tried: _Try, judge: Judge, seen: Mapping[Dial, Trial], *, whole: b
         yield least
         return
     best = None
-    start = 1.0 if whole or judge.reached else 0.5
     to_target = judge.reached is not None
     scale = Scale() if to_target else Scale.of(least.trial.expected)
-    for best in _approached(tried, start, least.trial.reached, scale, to_target=to_target):
+    start = 1.0 if whole or to_target else _start(scale, judge.loss)
+    for best in _approached(tried, start, least.trial, scale, to_target=to_target):
         yield best
     if best and not best.trial.exact:  # else there was nothing to choose from, by whichever loss
         steps, higher = _steps(best.trial), best
@@ -154,16 +157,24 @@ def _bettered(tried: _Try, judge: Judge, seen: Mapping[Dial, Trial], *, whole: b
             yield from _between(tried, higher, scale if higher.dial.loss == "network" else Scale(), seen)
 
 
-def _approached(tried: _Try, start: float, least: float, scale: Scale, *, to_target: bool) -> Iterator[_Tried]:
+def _start(scale: Scale, loss: float | None) -> float:
+    """Half of the way, or about where so much is expected to be lost."""
+    if not loss or not scale.is_known:
+        return 0.5
+    steps = STEPS // COARSER  # of every dial
+    return min(max(round(scale.expects(loss) * steps), 1), steps) / steps
+
+
+def _approached(tried: _Try, start: float, least: Trial, scale: Scale, *, to_target: bool) -> Iterator[_Tried]:
     """By the network's loss: each goes farther than the one before it, or no farther than it has to.
 
     Sought is the place between what holds and is not enough, and what is enough or misses the bound: where a figure
-    passes one, which is `least` where nothing is done, and first looked for at the share `start`.
+    passes one, which is that of `least` where nothing is done, and first looked for at the share `start`.
     """
     found = tried(start, "network")
     steps = _steps(found.trial)
     margin = 0.0 if steps >= STEPS or to_target else _SURELY
-    low, high, met, passed = (0.0, least), (1 + 1 / steps, inf), False, False
+    low, high, met, passed = (0.0, least.reached), (1 + 1 / steps, inf), False, False
     slope, widths = None, [high[0]]
     while True:
         trial = found.trial
@@ -180,7 +191,7 @@ def _approached(tried: _Try, start: float, least: float, scale: Scale, *, to_tar
         passes = scale.passes(low, high, slope or 1.0) * steps
         first, last = round(low[0] * steps), round(high[0] * steps)
         if steps == STEPS and not to_target and (slope or scale.is_known):
-            margin = 1 / FINER  # what is nearer is not looked for afterwards either
+            margin = 1 / _parts(least)  # what is nearer is not looked for afterwards either
         if last - first <= 1 or (low[1] and passes < first + margin):
             if first or met or steps > STEPS:
                 return
@@ -202,6 +213,13 @@ def _steps(first: Trial) -> int:
     return STEPS if first.seconds < _SLOW_S else STEPS // COARSER
 
 
+def _parts(least: Trial) -> int:
+    """How many of a step are worth telling apart, where a try takes seconds: by what the dial's end is to cost."""
+    if not least.end_cost:
+        return FINER
+    return min(max(int(-log(least.end_cost) / STEPS / _WORTH), 1), FINER)
+
+
 def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
     """What the layers' losses reach from there: as much with less change, or more where `best` is not enough."""
     start = share = best.dial.share
@@ -219,7 +237,7 @@ def _climbed(tried: _Try, best: _Tried) -> Iterator[_Tried]:
 
 def _between(tried: _Try, best: _Tried, scale: Scale, seen: Mapping[Dial, Trial]) -> Iterator[_Tried]:
     """What holds between that and the next step, by the same loss, where it is not enough: where that is likely."""
-    steps, loss = STEPS * FINER, best.dial.loss
+    steps, loss = STEPS * _parts(best.trial), best.dial.loss
     beyond = seen.get(Dial(best.dial.share + 1 / STEPS, loss))
     low, high = (best.dial.share, best.trial.strain), (best.dial.share + 1 / STEPS, beyond.strain if beyond else inf)
     before = [(dial.share, one.strain) for dial, one in seen.items() if dial.loss == loss and 0 < dial.share < low[0]]

@@ -45,6 +45,10 @@ class Scale:
         """Whether it is made of losses."""
         return self != Scale()
 
+    def expects(self, figure: float) -> float:
+        """The share at which that figure is expected."""
+        return self._share(log(figure))
+
     def slope(self, one: Place, other: Place) -> float | None:
         """By how much a figure grows as it is expected to, by two places; None where it did not grow.
 

@@ -56,7 +56,7 @@ class Original:
 
     def compared(self, path: Path, *, library: bool = True) -> Comparison:
         """The model at `path`, with the library or without."""
-        return (self._with if library else self._without).compare(path, Tolerance(self.settings.tolerance))
+        return self._reference.compare(path, Tolerance(self.settings.tolerance), library=library)
 
     def speeds(self, paths: Sequence[Path], longer: int = 1) -> list[Speed]:
         """Of the models at `paths`, in turns with the original; so many times `longer` than is usual."""
@@ -66,12 +66,8 @@ class Original:
         return [Speed(base.median_ms, times.median_ms, times.speedup(base)) for times in others]
 
     @cached_property
-    def _with(self) -> Reference:
+    def _reference(self) -> Reference:
         return Reference(self.source, self.data, threads=self.settings.threads)
-
-    @cached_property
-    def _without(self) -> Reference:
-        return Reference(self.source, self.data, threads=self.settings.threads, library=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +252,7 @@ def _judge(original: Original, place: Path, context: Context, manager: PassManag
         change=partial(_change, context),
         reached=partial(_reached, original, place) if settings.targeted else None,
         bound=settings.bound,
+        loss=None if settings.min_agreement is None else 1 - settings.min_agreement / 100,
         shelf=on.shelf(Trial, f"{manager.text} {search}"),
     )
 

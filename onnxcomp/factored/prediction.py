@@ -69,8 +69,11 @@ def _factored(target: Target, shape: KroneckerShape, rank: int, pixels: tuple[in
     out = of_a.output(inner, ka)
     cost = _conv(inner, group * shape.c1, rank * shape.f2, shape.c2 * prod(kb))
     terms = shape.c1 * rank
+    if shape.c1 > 1:  # both are moved between ORT's blocks of channels and planes, for the slices go into the batch
+        cost += 2 * _MACS_PER_MOVE * shape.c1 * shape.c2 * _pixels(pixels)
     if shape.f2 == 1:
-        return cost + _conv(out, group, shape.f1, terms * prod(ka))
+        through = 2 * _MACS_PER_MOVE * _pixels(inner) * terms if shape.c1 > 1 else 0
+        return cost + _conv(out, group, shape.f1, terms * prod(ka)) + through
     moved = group * shape.f2 * (_pixels(inner) * terms + 2 * _pixels(out) * shape.f1)
     if prod(ka) == 1:
         return cost + _pixels(out) * group * shape.f2 * shape.f1 * terms + _MACS_PER_MOVE * moved

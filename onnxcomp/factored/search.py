@@ -24,9 +24,7 @@ from onnxcomp.workers import processes_here
 _DECOMPOSED = 8  # shapes of a layer whose errors are computed, at least
 _DECOMPOSING = 1e10  # multiply-adds that may be spent on further ones: a second
 _FITTED = 4  # of the closest, whose errors on data are known by fitting
-_SWEEPS = 4  # of such a fit
-_SETTLED = 1e-2  # of its error: a sweep that gains less is the last, which tells them apart as surely
-_FITTING = 2e10  # multiply-adds that a fit may take
+_FITTING = 5e9  # multiply-adds that a sweep may take, the only one: a second hardly changes which is closest
 _LARGEST_GRAM = 1600  # rows: eigenvalues of more take seconds
 _LARGEST_LOW_RANK = 4096  # of the shapes that are a low rank: a few of a layer, and often the closest
 LARGEST_WEIGHT = 2**24  # numbers: those of more, of which double precision makes copies, are not searched
@@ -135,11 +133,11 @@ class Search:
     def _fitted(self, choice: Choice) -> Choice:
         """`choice` with the error that a fit has, where it does not take long."""
         assert self.moments is not None
-        if len(self.groups) * _SWEEPS * als.sweep_macs(choice.shape, choice.rank) > _FITTING:
+        if len(self.groups) * als.sweep_macs(choice.shape, choice.rank) > _FITTING:
             return choice
         error = whole = 0.0
         for weight, moment in zip(self.groups, self.moments, strict=True):
-            factors = als.decompose(weight, choice.shape, choice.rank, moment, sweeps=_SWEEPS, tolerance=_SETTLED)
+            factors = als.decompose(weight, choice.shape, choice.rank, moment, sweeps=1)
             error += energy(weight - reconstruct(factors), moment)
             whole += energy(weight, moment)
         return replace(choice, error=float(np.sqrt(error / whole)) if whole else choice.error)

@@ -40,7 +40,7 @@ def decompose(
     moment: Array,
     *,
     sweeps: int = SWEEPS,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-2,
     start: Factors | None = None,
 ) -> Factors:
     """`rank` terms near W (F, C, kh, kw) in the norm of `moment`, never further than the plain SVD's or `start`'s.

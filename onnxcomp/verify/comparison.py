@@ -59,17 +59,16 @@ class Reference:
         self._data = data
         self._threads = threads
         self._batch = batch
-        self._library = library
         self._max_bytes = max_bytes
         self._kept: list[list[Any]] = []  # all outputs, batch by batch
 
-    def compare(self, other: str | Path | bytes, tolerance: Tolerance) -> Comparison:
-        """Compare `other` on all of the data, both with as many threads and, where asked for, our kernels.
+    def compare(self, other: str | Path | bytes, tolerance: Tolerance, *, library: bool = True) -> Comparison:
+        """Compare `other` on all of the data with as many threads, and with our kernels unless not `library`.
 
         Another interface, or failing where the reference runs, is a comparison that did not pass; a model that cannot
         be loaded, or a reference that cannot be run, is a ModelError. See `Tolerance` for what passes.
         """
-        tested = session(other, self._threads, self._library)
+        tested = session(other, self._threads, library)
         difference = _interface_difference(self._session, tested)
         if difference:
             return Comparison(False, difference, 0, (), tolerance)
@@ -116,7 +115,7 @@ def compare(
 ) -> Comparison:
     """Compare `b` with the reference `a` on all of `data`: see `Reference.compare`."""
     reference = Reference(a, data, threads=threads, batch=batch, library=library, max_bytes=0)
-    return reference.compare(b, Tolerance(max_error, rtol, atol, min_agreement))
+    return reference.compare(b, Tolerance(max_error, rtol, atol, min_agreement), library=library)
 
 
 def _interface_difference(a: ort.InferenceSession, b: ort.InferenceSession) -> str | None:

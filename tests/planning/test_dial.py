@@ -35,13 +35,17 @@ class Network:
         growth: Callable[[int], float] = lambda _: 1.5,
         used: float = 0.9999,
         losses: Sequence[float] = (),
+        end_cost: float = 0.1,
+        loss: float | None = None,
         **holds: int,
     ):
         self.holds = holds
         self.growth = growth
         self.used = used  # of the bound, at the last step that holds
-        points = tuple(FrontPoint(step / (len(losses) - 1), 1.0, loss) for step, loss in enumerate(losses))
+        shares = [step / (len(losses) - 1) for step in range(len(losses))]
+        points = tuple(FrontPoint(share, end_cost**share, one) for share, one in zip(shares, losses, strict=True))
         self.front = Front("time", points) if points else None
+        self.loss = loss
         self.target = target
         self.interrupt = interrupt
         self.store: Store | None = None
@@ -75,7 +79,7 @@ class Network:
     @property
     def judge(self) -> Judge:
         reached = None if self.target is None else self.reached
-        return Judge(self.strain, self.change, reached, "--bound 1", Shelf(self.store, "a search", Trial))
+        return Judge(self.strain, self.change, reached, "--bound 1", Shelf(self.store, "a search", Trial), self.loss)
 
     def search(self, *, whole: bool = False) -> tuple[Dial, tuple[str, ...]]:
         found = farthest(self.attempt, self.choose, self.judge, lambda *_: None, whole=whole)
@@ -175,6 +179,34 @@ def test_expected_losses_lead_there_in_few_tries(holds: int, noise: float, monke
     network = Network(network=holds, layer=0, growth=growths.__getitem__, losses=losses)
     dial, _ = network.search()
     assert 0 <= holds - dial.share * STEPS <= 1 and len(network.dials) <= 7
+
+
+LOSSES = [0.0, *(0.001 * 1.5**step for step in range(COARSE))]
+
+
+@pytest.mark.parametrize(("end_cost", "parts"), [(0.9, 1), (0.6, 1), (0.4, 2), (0.3, 3), (0.1, FINER)])
+def test_steps_are_as_fine_as_a_timing_tells(end_cost: float, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    for holds in range(FINER, STEPS):
+        network = Network(network=holds, layer=0, growth=lambda _: 1.5 ** (1 / FINER), losses=LOSSES, end_cost=end_cost)
+        dial, _ = network.search()
+        assert dial.share * COARSE == pytest.approx(holds * parts // FINER / parts)
+        assert all((one.share * COARSE * parts) % 1 == 0 for one in network.dials)
+
+
+@pytest.mark.parametrize("step", range(2, COARSE, 2))
+def test_the_first_try_is_where_the_bound_is_expected(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxcomp.dial.perf_counter", count(step=10).__next__)
+    network = Network(network=step * FINER, layer=0, losses=LOSSES, end_cost=0.5, loss=LOSSES[step])
+    dial, _ = network.search()
+    assert dial.share == network.dials[1].share == step / COARSE
+
+
+@pytest.mark.parametrize(("loss", "share"), [(1e-9, 1 / 8), (1e9, 1.0), (0.0, 0.5)])
+def test_the_first_try_is_on_the_dial(loss: float, share: float) -> None:
+    network = Network(network=STEPS, layer=0, losses=LOSSES, loss=loss)
+    network.search()
+    assert network.dials[1].share == share
 
 
 @pytest.mark.parametrize(("used", "likely"), [(0.98, False), (0.75, False), (0.6, True)])
