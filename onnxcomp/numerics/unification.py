@@ -110,10 +110,10 @@ def unify(
         norm = Norm.of(moment, scaled=False) if norm is None else norm
         found.append(_risen(weight, moment, structure, norm, iterations, rounds))
     best = min(
-        (_polished(one, weight, moment, structure) for one in found),
+        (refit(one, weight, moment) for one in found),
         key=lambda one: energy(weight - one.weight(weight.shape), moment),
     )
-    stored = as_stored(best, structure.levels, scales)
+    stored = as_stored(_polished(best, weight, moment, structure), structure.levels, scales)
     stored = descend(stored, weight, moment, structure.levels)
     return in_float32(refit(stored, weight, moment, scales=False).weight(weight.shape))
 
@@ -187,7 +187,6 @@ def _risen(
 def _polished(
     found: Unification, weight: NDArray[np.floating], moment: Array, structure: MicroStructure
 ) -> Unification:
-    found = refit(found, weight, moment)
     for _ in range(_POLISH_LARGE if moment.shape[-1] > LARGE else _POLISH):
         found = refit(descend(found, weight, moment, structure.levels), weight, moment)
     return found

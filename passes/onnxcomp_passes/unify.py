@@ -32,7 +32,6 @@ from onnxcomp.formats.find_unified import find
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.formats.unified import Unified
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.numerics.admm import iterations_for
 from onnxcomp.numerics.unification import MicroStructure, as_stored, in_float32, split, unify
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp_passes.factor_sites import FactorSite
@@ -102,7 +101,7 @@ class Unify(StandInPass):
         assert structure is not None, "what is exact is not fitted"
         if options.solver == "plain":
             return self._plain(site, structure)
-        most = max(options.rounds, iterations_for(len(problem.weight), problem.size))
+        most = max(options.rounds, problem.iterations)
         iterations = most if options.solver == "admm" else 0
         weight = unify(
             problem.weight,
