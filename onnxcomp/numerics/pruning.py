@@ -10,7 +10,8 @@ from onnxcomp.numerics.moments import energy, factor, rows
 
 Array = NDArray[np.float64]
 
-_PRODUCTS = 8  # of W and S in double precision take as long as conjugate gradients
+_SMALL = 128  # Q, up to which factors for all rows take milliseconds
+_PRODUCTS = 0.25  # of W and S: as many multiply-adds in small factors take as long as conjugate gradients
 
 
 def prune(
@@ -54,7 +55,7 @@ def _refit(W: Array, S: Array, kept: NDArray[np.bool_]) -> Array:
     by_factor = int((np.count_nonzero(patterns, axis=1).astype(np.float64) ** 3).sum()) / 3
     result = np.where(kept, W, 0)
     dropped = (W - result) @ S  # S_KD w*_D in the columns K
-    if len(S) > LARGE and by_factor > _PRODUCTS * W.size * len(S):
+    if len(S) > _SMALL and by_factor > _PRODUCTS * W.size * len(S):
         return result + conjugate_gradients(dropped, S, np.where(kept, np.diagonal(S), 0))
     for index, pattern in enumerate(patterns):
         K = np.flatnonzero(pattern)

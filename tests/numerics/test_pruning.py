@@ -93,17 +93,18 @@ def test_descending_to_it_leaves_next_to_nothing(seed: int, share: float) -> Non
     assert exact * (1 - 1e-6) <= energy(weight - found, moment) <= exact + 2e-3 * (start - exact) + 1e-9 * start
 
 
-def test_many_large_factors_are_spared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By work: rows that keep few of many columns are solved for exactly, those that keep half are descended to."""
+@pytest.mark.parametrize(
+    ("Q", "patterns", "spared"), [(200, 64, True), (200, 1, False), (120, 64, False)], ids=["many", "one", "small"]
+)
+def test_many_factors_are_spared(Q: int, patterns: int, spared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(
         pruning, "conjugate_gradients", lambda *given: calls.append(len(given[0])) or conjugate_gradients(*given)
     )
-    weight, moment = problem((2, 1100))
-    rng = np.random.default_rng(0)
-    for share in (0.1, 0.8):
-        refit(weight, moment, rng.random(weight.shape) < share)
-    assert calls == [2]
+    weight, moment = problem((64, Q))
+    kept = np.random.default_rng(0).random((patterns, Q)) < 0.5
+    refit(weight, moment, np.broadcast_to(kept, weight.shape))
+    assert calls == [len(weight)] * spared
 
 
 def test_inputs_that_are_always_zero_go_first() -> None:
