@@ -4,8 +4,8 @@ Both are taken to change once from step to step: a target that is met stays met,
 How near a step came to either tells where that is (dial_scale.py), and where that does not help the interval is halved.
 Where a try takes longer, a step that is likely to miss the bound is taken to miss it. Where not even the first step
 holds, parts of it are tried. What is left of the bound at the last step that holds is then looked at more closely:
-where a try takes seconds, parts of the next step are tried that are likely to hold and to save as much as a timing can
-tell; where it takes no time, the steps beyond while they come near, as what inputs are counted for goes up and down.
+where a try takes seconds, parts of the next step are tried that are likely to hold and save enough; where it takes no
+time, the steps beyond while they come near, as what inputs are counted for goes up and down on its way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ COARSER = 2  # times fewer, where it takes minutes
 _QUICK_S, _SLOW_S = 5.0, 60.0  # of one
 _TRIES = 5  # as a rule, the other losses included
 _SURELY = 0.5  # of a step: where a bound is likely to be passed that near, the next one, a large one, is not tried
-_WORTH = 0.025  # of the cost: what saves less is not looked for, repeats of a timing differ by as much
+_WORTH = 0.025  # of the cost: where a try takes seconds, what saves less is not looked for
 _UNEVEN = 1.25  # of what is used up of a bound: 0.9 to 1.1 by turns over eight of 64 steps, on a resnet8
 _PATIENCE = 4  # tries, before an interval is halved of which nothing has passed the bound
 

@@ -60,7 +60,7 @@ class LayerProblem:
 
     @property
     def iterations(self) -> int:
-        """Of ADMM, that the layer is worth; rough ones leave errors 1 to 5 % larger."""
+        """Of ADMM, that the layer is worth; rough ones leave errors up to 6 % larger."""
         return STEPS if self.rough else iterations_for(len(self.weight), self.size)
 
     @property

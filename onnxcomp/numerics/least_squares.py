@@ -2,9 +2,9 @@
 
     minimise tr((T - A x) S (T - A x)^T)  over x
 
-Where every row has a pattern of zeros of its own, some products with S do as well as a factor for each, in a tenth of
-the time and to 0.1 % of the error on trained networks. Steps are scaled by the curvature along each unknown, and end
-when they gain next to nothing (Nocedal and Wright, Numerical Optimization, 2006, section 5.1).
+Where every row has a pattern of zeros of its own, some products with S do nearly as well as a factor for each, in a
+third to a tenth of the time. Steps are scaled by the curvature along each unknown, and end when they gain next to
+nothing (Nocedal and Wright, Numerical Optimization, 2006, section 5.1).
 """
 
 from collections.abc import Callable

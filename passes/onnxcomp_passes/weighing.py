@@ -1,7 +1,7 @@
 """What each candidate for a layer costs and loses: the part of compress that takes long."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -31,7 +31,6 @@ from onnxcomp_passes.worth import Unit, ratio, unbeaten
 AS = "as"  # the option that tells which method, at which strength, a candidate is of
 AS_IT_IS = "as it is"  # what that option says of a layer whose own zeros already save something
 _SAME_ZEROS = 1e-3  # by which shares differ that are rounded to whole weights, blocks and channels
-_FITTED = 0.5  # of a weight's own relative error, at least, is what a fit leaves of the output's
 _CHANGES = 3  # of the network, measured for a layer; what other errors do to it lies between
 
 
@@ -182,31 +181,22 @@ class Weigher:
             yield from rising[max((i for i in range(first) if self._is_measured(rising[i])), default=first) :]
 
     def _fits(self, site: FactorSite, priced: Sequence[Candidate]) -> dict[str, tuple[Candidate, Candidate]]:
-        """What is measured of `priced`, beside the same fitted to the data where it is not exact.
-
-        Without what one that is fitted already would beat however well it were fitted.
-        """
+        """What is measured of `priced`, beside the same fitted to the data where it is not exact."""
         problem = replace(problem_of(site, self._context, sequential=False), rough=True)
-        fits: dict[str, tuple[Candidate, Candidate]] = {}
+        fits = {}
         with fit_for(problem.size):
             for one in priced:
                 if not one.error:
                     fits[one.options[AS]] = (one, replace(one, output_error=0.0))
-                elif self._is_measured(one) and not self._is_beaten(one, fits.values()):
+                elif self._is_measured(one):
                     fit = self.method_of(one).fitted(site, one, problem, self._context)
                     fits[one.options[AS]] = (one, replace(fit, after=None))  # large; what it stands for is looked at
         return fits
 
-    def _is_beaten(self, one: Candidate, fits: Iterable[tuple[Candidate, Candidate]]) -> bool:
-        reached = _FITTED * one.error
-        return any(
-            self._ratio(other) <= self._ratio(one) and (fit.output_error or 0.0) <= reached for other, fit in fits
-        )
-
     def _between(self, priced: Sequence[Candidate], measured: Mapping[str, Candidate]) -> Iterator[Candidate]:
         """The others, with the error of a layer that has so many zeros. Nothing is said beyond what was measured."""
         for one in priced:
-            if one.error and not self._is_measured(one):
+            if one.options[AS] not in measured:
                 line = [c for c in measured.values() if c.error and self._method(c) == self._method(one)]
                 error = error_at(one.options["zeros"], [(c.options["zeros"], c.output_error or 0.0) for c in line])
                 if error is not None:

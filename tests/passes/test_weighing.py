@@ -144,21 +144,6 @@ def test_what_is_measured_is_fitted_and_nothing_else(monkeypatch: pytest.MonkeyP
     assert sorted(fitted) == [0.2, 0.5, 0.75, 0.9, 0.98]
 
 
-@pytest.mark.parametrize(("error", "fitted"), [(10.0, [0.98]), (0.1, [0.98, 0.9, 0.75, 0.5, 0.2])])
-def test_what_no_fit_could_make_worth_it_is_not_fitted(
-    error: float, fitted: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The cheapest loses less than all of what the costlier ones keep: half of `error` is farther from it or nearer."""
-    model = net()
-    site = next(site for site in ONE.match(model) if isinstance(site, FactorSite))
-    done: list[float] = []
-    original = Prune.fitted
-    monkeypatch.setattr(Prune, "fitted", lambda one, *rest: done.append(one.options.sparsity) or original(one, *rest))
-    weigher = Weigher("prune", "macs", context_of(model))
-    weigher.judged(site, [replace(one, error=error) for one in reversed(weigher.priced(site))])
-    assert done == fitted
-
-
 def test_zeros_that_are_there_are_a_choice_without_loss() -> None:
     weight = dense(SHAPES["w2"])
     weight[np.random.default_rng(0).random(weight.shape) < 0.8] = 0
