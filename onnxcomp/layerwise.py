@@ -31,8 +31,8 @@ from onnxcomp.fragment import Fragment, renamed, splice, unique
 from onnxcomp.freed import give_back
 from onnxcomp.linear import Linear
 from onnxcomp.model import Model
-from onnxcomp.numerics import shared_basis
-from onnxcomp.numerics.admm import STEPS, Norm, iterations_for
+from onnxcomp.numerics import als, shared_basis
+from onnxcomp.numerics.admm import Norm
 from onnxcomp.numerics.moments import Array, damped, energy, output_statistics, restoring_scale, rows, target
 from onnxcomp.numerics.shared_basis import Decomposition
 
@@ -59,9 +59,9 @@ class LayerProblem:
     rough: bool = False  # what is fitted is to be told apart, not kept
 
     @property
-    def iterations(self) -> int:
-        """Of ADMM, that the layer is worth; rough ones leave errors up to 6 % larger."""
-        return STEPS if self.rough else iterations_for(len(self.weight), self.size)
+    def sweeps(self) -> int:
+        """Of alternating least squares; a rough one leaves errors some 1 % larger."""
+        return 1 if self.rough else als.SWEEPS
 
     @property
     def size(self) -> int:

@@ -22,8 +22,8 @@ from onnxcomp.model import Model
 from onnxcomp.runtime.session import Feed
 
 SAMPLES = 256  # of the data, from its start
-FEWEST = 32
-ACTIVATIONS = 250_000_000  # of all samples, from which on fewer are taken: every candidate is a run over them
+FEWEST = 16
+ACTIVATIONS = 200_000_000  # of all samples, from which on fewer are taken: every candidate is a run over them
 _BATCH = 8  # a larger one takes as long, and more memory
 _SUM = 1e-3  # how far the sum of probabilities may be off one
 

@@ -7,7 +7,7 @@ On data that error is an estimate, too high above all where both factors have pi
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
@@ -57,6 +57,7 @@ class Search:
     only: KroneckerShape | None = None  # every other shape is left out
     max_macs: float = inf  # multiply-adds at most, as a share of the dense layer's
     moments: Sequence[Array] | None = None  # of each group's input: errors are then about those of the output
+    found: dict[KroneckerShape, NDArray[np.float64]] = field(default_factory=dict)  # errors, for other searches to use
 
     def among(self, known: Sequence[tuple[KroneckerShape, int]]) -> list[Choice]:
         """Of shapes and ranks `known` to be exact those that have a form and are cheap enough, cheapest first."""
@@ -98,6 +99,11 @@ class Search:
 
     def errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         """The relative L2 error of the weight, or about that of the output, in 0, 1, ... terms a group."""
+        if shape not in self.found:
+            self.found[shape] = self._errors(shape)
+        return self.found[shape]
+
+    def _errors(self, shape: KroneckerShape) -> NDArray[np.float64]:
         if self.moments is None:
             unfolded = [unfold(weight, shape) for weight in self.groups]
         else:

@@ -17,26 +17,31 @@ from onnxcomp.numerics.shared_basis import Decomposition, shape_of
 
 Array = NDArray[np.float64]
 
+_ROUNDS = 2
+
 
 def prune_coefficients(
     weight: NDArray[np.floating],
     start: Decomposition,
     moment: Array,
     project: Projection,
-    rounds: int = 2,
+    *,
+    rough: bool = False,
 ) -> Decomposition:
     """C in the set of `project` and B, near W (C_out, C_in / group, k...) in the norm of `moment`; from a `start`.
 
     `project` sees C (C_out, C_in / group, d). After the pattern is found, B and the coefficients that are left are
-    refitted in turns, `rounds` times.
+    refitted in turns, unless `rough` (numerics.pruning) is enough.
     """
     C, B = start
     wanted, gram = coefficient_problem(weight, C, B, moment)
-    C = prune(wanted, gram, project)
+    C = prune(wanted, gram, project, rough=rough)
+    if rough:
+        return C, B
     kept = C != 0
     shape = shape_of(weight.shape)
     problem = Problem.of(np.asarray(weight, np.float64).reshape(shape.weight), shape, moment)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         a = C.transpose(2, 0, 1).reshape(-1, *shape.a)
         B = problem.improve_b(Factors(a, B.reshape(-1, *shape.b)))[0].reshape(B.shape)
         wanted, gram = coefficient_problem(weight, C, B, moment)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
 from onnxcomp.numerics.blocks import Block
-from onnxcomp.numerics.least_squares import conjugate_gradients
+from onnxcomp.numerics.least_squares import LEFT, conjugate_gradients
 from onnxcomp.numerics.levels import factors_at
 from onnxcomp.numerics.moments import factor, rows
 from onnxcomp.numerics.normal_equations import improve
@@ -56,15 +56,17 @@ class Unification:
         return self.block.join(blocks, shape)
 
 
-def refit(found: Unification, weight: NDArray[np.floating], moment: Array, *, scales: bool = True) -> Unification:
+def refit(
+    found: Unification, weight: NDArray[np.floating], moment: Array, *, scales: bool = True, left: float = LEFT
+) -> Unification:
     """`found` with the magnitudes (unless not `scales`) and free weights nearest to W* in the norm of `moment`.
 
-    Never farther from it than `found` was.
+    Never farther from it than `found` was. In a large layer fitted until `left` is gained (numerics.least_squares).
     """
     columns = found.block.columns(weight.shape)
     residual = rows(weight - found.weight(weight.shape), moment) @ moment
     if moment.shape[-1] > _LARGE:
-        return _moved(found, *_nearer(found, weight.shape, residual, moment, scales=scales))
+        return _moved(found, *_nearer(found, weight.shape, residual, moment, scales=scales, left=left))
     T = residual.reshape(len(found.kinds), found.block.outputs, -1)
     S = moment.reshape(-1, *moment.shape[-2:])
     m, free = found.scales.copy(), found.free.copy()
@@ -86,7 +88,7 @@ def _moved(found: Unification, m: Array, free: Array) -> Unification:
 
 
 def _nearer(
-    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, *, scales: bool
+    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, *, scales: bool, left: float
 ) -> tuple[Array, Array]:
     """m and the free weights, all rows of blocks at once, by conjugate gradients."""
     R, C, outputs, g = found.factors.shape
@@ -108,7 +110,7 @@ def _nearer(
     of_m = np.einsum("srcog,scgh,srcoh->src", by_group, S, by_group, optimize=True).reshape(R, C)
     of_free = np.broadcast_to(np.einsum("scgg->scg", S)[:, None, :, None], by_group.shape).reshape(factors.shape) * free
     curvature = np.concatenate([of_m, of_free.reshape(R, -1)], axis=1)
-    x = conjugate_gradients(residual, moment, curvature, weight_of, unknowns_of)
+    x = conjugate_gradients(residual, moment, curvature, weight_of, unknowns_of, left=left)
     return found.scales + x[:, :C], found.free + x[:, C:].reshape(R, C, outputs, g)
 
 

@@ -38,7 +38,6 @@ from onnxcomp.model import Model
 from onnxcomp.numerics import als, kronecker
 from onnxcomp.numerics.find_exact import exact_kronecker, exact_shared_basis
 from onnxcomp.numerics.kronecker import Factors, KroneckerShape
-from onnxcomp.numerics.moments import Array
 from onnxcomp.numerics.threads import fit_for
 from onnxcomp.pass_api import Candidate, Declined, Site
 from onnxcomp.planner import WORTHWHILE
@@ -108,16 +107,17 @@ class Kronecker(StandInPass):
             return only
         share = _SHARE if self._measuring and only is None else inf
         search = Search(site.groups, cost, share, only, self.options.max_macs)
-        key = self._key(site, context)
-        with fit_for(site.weight[0].size):
-            return context.once(key, lambda: self._choices(site, self._on_data(search, site, context)))
-
-    def _key(self, site: FactorSite, context: Context) -> str:
-        """Tells searches of different results apart."""
-        content = hashlib.sha256(site.weight.tobytes()).hexdigest()
+        content = f"{hashlib.sha256(site.weight.tobytes()).hexdigest()} {site.weight.shape} {len(site.groups)}"
         where = "" if context.layerwise is None else site.key
         x = context.shapes[site.nodes[0].inputs[0].name]
-        return f"{self.text()} {content} {site.weight.shape} {site.walk} {x} {where}"
+
+        def choices() -> Sequence[Choice] | str:
+            on_data = self._on_data(search, site, context)
+            errors = f"errors of {content} {where if on_data.moments else ''}"  # the same at every strength
+            return self._choices(site, replace(on_data, found=context.once(errors, dict)))
+
+        with fit_for(site.weight[0].size):
+            return context.once(f"{self.text()} {content} {site.walk} {x} {where}", choices)
 
     def _on_data(self, search: Search, site: FactorSite, context: Context) -> Search:
         """`search` for the shape that is closest on the data, where there is some and the closest is asked for.
@@ -163,7 +163,7 @@ class Kronecker(StandInPass):
         """The same shape and rank, nearest to W* in its norm."""
         shape, rank = self._shape(site, candidate_.options["shape"]), candidate_.options["rank"]
         assert isinstance(shape, KroneckerShape), "it was proposed"
-        factors = self._fitted_factors(site.groups_of(problem.weight), problem.moment, shape, rank)
+        factors = self._fitted_factors(site.groups_of(problem.weight), problem, shape, rank)
         weight = weight_of(factors)
         if self.options.statistics:
             scales = np.split(problem.scale(weight), len(factors))
@@ -175,12 +175,12 @@ class Kronecker(StandInPass):
         return candidate(self.name, site, draft, context, problem=problem)
 
     def _fitted_factors(
-        self, groups: Sequence[NDArray[np.floating]], moment: Array, shape: KroneckerShape, rank: int
+        self, groups: Sequence[NDArray[np.floating]], problem: LayerProblem, shape: KroneckerShape, rank: int
     ) -> list[Factors]:
         if self.options.solver == "svd":
             return factors_of(groups, shape, rank)
-        sweeps = als.SWEEPS if self.options.solver == "als" else 0
-        moments = moment if moment.ndim == 3 else moment[None]
+        sweeps = problem.sweeps if self.options.solver == "als" else 0
+        moments = problem.moment if problem.moment.ndim == 3 else problem.moment[None]
         return [
             stored(als.decompose(weight, shape, rank, S, sweeps=sweeps))
             for weight, S in zip(groups, moments, strict=True)

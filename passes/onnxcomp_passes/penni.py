@@ -33,7 +33,7 @@ from onnxcomp.factored.shared_basis import basis_first, coefficient_first, merge
 from onnxcomp.formats.functions import MIN_OPSET
 from onnxcomp.fragment import Fragment
 from onnxcomp.layerwise import LayerProblem
-from onnxcomp.numerics import als, shared_basis
+from onnxcomp.numerics import shared_basis
 from onnxcomp.numerics.projections import zeros as zeros_of
 from onnxcomp.numerics.shared_basis import Decomposition
 from onnxcomp.numerics.sparse_coefficients import prune_coefficients
@@ -152,10 +152,11 @@ def fitted_factors(problem: LayerProblem, d: int, sparsity: float, solver: Solve
     """The same for W* in the norm of its layer's input."""
     if solver == "svd":
         return factors_of(problem.weight, d, sparsity)
-    sweeps = als.SWEEPS if solver == "als" else 0
+    sweeps = problem.sweeps if solver == "als" else 0
     found = problem.shared_basis(d, sweeps)
     if sparsity:
-        found = prune_coefficients(problem.weight, found, problem.moment, zeros_of(sparsity))
+        pattern = zeros_of(sparsity)
+        found = prune_coefficients(problem.weight, found, problem.moment, pattern, rough=problem.rough)
     coefficients, bases = (as_stored(part) for part in found)
     return coefficients, bases
 

@@ -93,8 +93,8 @@ class Prune(StandInPass):
     def fitted(self, site: FactorSite, candidate_: Candidate, problem: LayerProblem, context: Context) -> Candidate:
         """As many zeros in the same pattern, by the solver."""
         if self.options.solver == "admm":
-            iterations = problem.iterations
-            weight = prune(problem.weight, problem.damped, self.project, norm=problem.norm(), iterations=iterations)
+            norm, rough = problem.norm(), problem.rough
+            weight = prune(problem.weight, problem.damped, self.project, norm=norm, rough=rough)
         else:
             weight = self.project(site.weight).astype(np.float64)
         if self.options.solver == "statistics":

@@ -101,16 +101,16 @@ class Unify(StandInPass):
         assert structure is not None, "what is exact is not fitted"
         if options.solver == "plain":
             return self._plain(site, structure)
-        most = max(options.rounds, problem.iterations)
-        iterations = most if options.solver == "admm" else 0
+        on_data = options.solver == "admm"
         weight = unify(
             problem.weight,
             problem.damped,
             structure,
             options.scale_type,
-            norm=problem.norm(scaled=False) if iterations else None,
-            iterations=iterations,
+            norm=problem.norm(scaled=False) if on_data else None,
+            iterations=None if on_data else 0,
             rounds=options.rounds,
+            rough=problem.rough,
         )
         return weight, _encoded(weight, structure)
 

@@ -1,5 +1,7 @@
 """Pruning on data: against ExactOBS, never worse than magnitudes refitted, exact where nothing is asked."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +67,13 @@ def test_never_worse_than_the_scaled_projection_refitted(seed: int, sparsity: fl
     assert np.count_nonzero(found) == weight.size - round(sparsity * weight.size)
 
 
+@pytest.mark.parametrize("Q", [60, 300], ids=["by factors", "by conjugate gradients"])
+def test_a_rough_one_is_not_much_farther(Q: int) -> None:
+    weight, moment = problem((40, Q), decay=0.9)
+    near, rough = (energy(weight - prune(weight, moment, zeros(0.7), rough=rough), moment) for rough in (False, True))
+    assert near < rough < 2 * near
+
+
 def test_refit_is_least_squares_on_the_pattern() -> None:
     weight, moment = problem((5, 4, 3))
     kept = np.random.default_rng(1).random(weight.shape) < 0.4
@@ -98,9 +107,12 @@ def test_descending_to_it_leaves_next_to_nothing(seed: int, share: float) -> Non
 )
 def test_many_factors_are_spared(Q: int, patterns: int, spared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(
-        pruning, "conjugate_gradients", lambda *given: calls.append(len(given[0])) or conjugate_gradients(*given)
-    )
+
+    def counted(*given: Any, **how: Any) -> np.ndarray:
+        calls.append(len(given[0]))
+        return conjugate_gradients(*given, **how)
+
+    monkeypatch.setattr(pruning, "conjugate_gradients", counted)
     weight, moment = problem((64, Q))
     kept = np.random.default_rng(0).random((patterns, Q)) < 0.5
     refit(weight, moment, np.broadcast_to(kept, weight.shape))

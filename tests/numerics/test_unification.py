@@ -50,6 +50,14 @@ def test_shares_are_as_asked(block: str, unified: float, pruned: float) -> None:
         assert kinds.count(Kind.FREE) == blocks - round((unified + pruned) * blocks)
 
 
+@pytest.mark.parametrize(("unified", "pruned"), [(0.5, 0.0), (0.25, 0.5), (1.0, 0.0)])
+def test_a_rough_one_is_not_much_farther(unified: float, pruned: float) -> None:
+    weight, moment = problem()
+    wanted = structure(unified=unified, pruned=pruned)
+    near, rough = (energy(weight - unify(weight, moment, wanted, rough=rough), moment) for rough in (False, True))
+    assert near < rough < 1.5 * near
+
+
 def test_fixes_what_loses_least() -> None:
     weight, moment = problem()
     block = Block(4, 4)
