@@ -36,7 +36,8 @@ _WORK = 40_000_000_000  # multiply-adds of all iterations, from which on there a
 RHO = (0.1, 2.0)  # first and last, relative to S's mean diagonal: as near in half the iterations as 0.01 to 5
 LARGE = 1024  # Q, from which on there are factors, and ADMM's answer is taken without trying simpler ones too
 STEPS = 5  # of rho where there are factors: one of each iteration's own leaves errors up to 2 % smaller
-_KEPT = 1 << 27  # bytes of factors: those of five rho up to Q = 2,590
+_ROUGH, _ROUGH_LARGE = 5, 3  # where that will do: errors some 10 % larger, and 3 % beyond that
+_KEPT = 1 << 28  # bytes of factors: those of five rho up to Q = 3,660, of three up to 4,729
 _DEAD = 1e-6  # of the largest scale: an input that is always zero still has one
 
 
@@ -121,8 +122,10 @@ class Norm:
         return {}
 
 
-def iterations_for(C_out: int, Q: int) -> int:
-    """How many a weight (C_out, Q) is worth: all, but for layers where they would take seconds."""
+def iterations_for(C_out: int, Q: int, *, rough: bool = False) -> int:
+    """How many a weight (C_out, Q) is worth: all, but for layers where they would take seconds; few if `rough`."""
+    if rough:
+        return _ROUGH_LARGE if Q > LARGE else _ROUGH
     return min(ITERATIONS, max(FEWEST, _WORK // max(1, 2 * C_out * Q**2)))
 
 

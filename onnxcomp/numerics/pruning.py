@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
-from onnxcomp.numerics.admm import LARGE, STEPS, Norm, Progress, Projection, admm, iterations_for
+from onnxcomp.numerics.admm import LARGE, Norm, Progress, Projection, admm, iterations_for
 from onnxcomp.numerics.least_squares import LEFT, ROUGHLY, conjugate_gradients
 from onnxcomp.numerics.moments import energy, factor, rows
 
@@ -32,7 +32,7 @@ def prune(
     """
     norm = Norm.of(moment) if norm is None else norm
     if iterations is None:
-        iterations = STEPS if rough else iterations_for(len(weight), moment.shape[-1])
+        iterations = iterations_for(len(weight), moment.shape[-1], rough=rough)
     left = ROUGHLY if rough else LEFT
     found = admm(weight, norm, project, iterations=iterations, progress=progress)
     if moment.shape[-1] > LARGE:

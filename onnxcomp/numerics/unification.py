@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcomp.numerics.admm import LARGE, STEPS, Norm, Projection, admm, iterations_for
+from onnxcomp.numerics.admm import LARGE, Norm, Projection, admm, iterations_for
 from onnxcomp.numerics.blocks import Block
 from onnxcomp.numerics.least_squares import LEFT, ROUGHLY
 from onnxcomp.numerics.levels import check_levels, nearest
@@ -107,7 +107,7 @@ def unify(
     larger. ValueError as `split` and `as_stored`.
     """
     if iterations is None:
-        iterations = max(rounds, STEPS if rough else iterations_for(len(weight), moment.shape[-1]))
+        iterations = max(rounds, iterations_for(len(weight), moment.shape[-1], rough=rough))
     left = ROUGHLY if rough else LEFT
     found = []
     if not iterations or moment.shape[-1] <= LARGE:
