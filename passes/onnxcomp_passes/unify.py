@@ -101,14 +101,14 @@ class Unify(StandInPass):
         assert structure is not None, "what is exact is not fitted"
         if options.solver == "plain":
             return self._plain(site, structure)
-        on_data = options.solver == "admm"
+        by_admm = options.solver == "admm"
         weight = unify(
             problem.weight,
             problem.damped,
             structure,
             options.scale_type,
-            norm=problem.norm(scaled=False) if on_data else None,
-            iterations=None if on_data else 0,
+            norm=problem.norm(scaled=False) if by_admm else None,
+            iterations=None if by_admm else 0,
             rounds=options.rounds,
             rough=problem.rough,
         )
