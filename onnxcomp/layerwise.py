@@ -68,6 +68,11 @@ class LayerProblem:
         """Q."""
         return int(self.moment.shape[-1])
 
+    @property
+    def moments(self) -> Array:
+        """H of each group (group, Q, Q)."""
+        return self.moment.reshape(-1, self.size, self.size)
+
     def bias(self, weight: NDArray[np.floating]) -> NDArray[np.float32]:
         """b' (C_out) that goes with W' = `weight`: what keeps the outputs' means."""
         mean = rows(weight, self.moment) @ self.mean.reshape(*self.moment.shape[:-1], 1)

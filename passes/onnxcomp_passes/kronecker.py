@@ -128,8 +128,7 @@ class Kronecker(StandInPass):
             return search
         if site.weight.size > _SEARCHED:
             return search
-        moment = problem_of(site, context, sequential=False).moment
-        return replace(search, moments=list(moment) if moment.ndim == 3 else [moment])
+        return replace(search, moments=list(problem_of(site, context, sequential=False).moments))
 
     @property
     def _measuring(self) -> bool:
@@ -180,10 +179,9 @@ class Kronecker(StandInPass):
         if self.options.solver == "svd":
             return factors_of(groups, shape, rank)
         sweeps = problem.sweeps if self.options.solver == "als" else 0
-        moments = problem.moment if problem.moment.ndim == 3 else problem.moment[None]
         return [
             stored(als.decompose(weight, shape, rank, S, sweeps=sweeps))
-            for weight, S in zip(groups, moments, strict=True)
+            for weight, S in zip(groups, problem.moments, strict=True)
         ]
 
     def _choices(self, site: FactorSite, search: Search) -> Sequence[Choice] | str:
