@@ -16,14 +16,15 @@ Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 STEPS = 50  # at most
-LEFT = 1e-4  # of what was gained so far: a step that gains less is the last; errors are within 0.4 % of the least
-ROUGHLY = 3e-3  # the same where that will do: within some 0.5 %, in a third of the steps
+LEFT = 3e-4  # of the error that is left: a step that gains less is the last
+ROUGHLY = 5e-3  # the same where that will do
 
 
 def conjugate_gradients(
     residual: Array,
     S: Array,
     curvature: NDArray[np.floating],
+    error: float,
     weight_of: Callable[[Single], Single] = lambda x: x,
     unknowns_of: Callable[[Single], Single] = lambda W: W,
     *,
@@ -33,15 +34,16 @@ def conjugate_gradients(
 
     `weight_of` is A, from x to a weight (rows, Q), and `unknowns_of` its transpose; by default the identity.
     `curvature` (systems, n) is the diagonal of A^T S A, zero for what is no unknown and stays zero. S is (Q, Q), or
-    (group, Q, Q) with `residual` (group, rows / group, Q). In single precision: each step goes to the least along its
-    direction, so rounding makes none of them harmful. `left` is the share of the gain at which it ends.
+    (group, Q, Q) with `residual` (group, rows / group, Q). `error` is what is minimised, at x = 0: the nearer T is to
+    what A can give, the fewer the steps, of which the one that gains no more than the share `left` of what remains is
+    the last. In single precision: each step goes to the least along its direction, so rounding makes none harmful.
     """
     single = S.astype(np.float32)
     inverse = _over(np.ones(curvature.shape, np.float32), curvature.astype(np.float32))
     unknown = inverse > 0
     rest = unknowns_of(residual.astype(np.float32)) * unknown
     x, direction = np.zeros_like(rest), np.zeros_like(rest)
-    last, gained = np.zeros(len(x), np.float32), 0.0
+    last = np.zeros(len(x), np.float32)
     for _ in range(STEPS):
         scaled = rest * inverse
         slope = np.einsum("sn,sn->s", rest, scaled)
@@ -51,8 +53,8 @@ def conjugate_gradients(
         x += length[:, None] * direction
         rest -= length[:, None] * ahead
         last, gain = slope, float(length @ slope)
-        gained += gain
-        if gain <= left * gained:
+        error -= gain
+        if gain <= left * max(error, 0.0):
             break
     return x.astype(np.float64)
 

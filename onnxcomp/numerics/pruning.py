@@ -10,8 +10,7 @@ from onnxcomp.numerics.moments import energy, factor, rows
 
 Array = NDArray[np.float64]
 
-_SMALL = 128  # Q, up to which factors for all rows take milliseconds
-_PRODUCTS = 0.25  # of W and S: as many multiply-adds in small factors take as long as conjugate gradients
+_FEW = 8  # patterns; for more, conjugate gradients take a twentieth to all of the time that factors do
 
 
 def prune(
@@ -36,34 +35,37 @@ def prune(
     left = ROUGHLY if rough else LEFT
     found = admm(weight, norm, project, iterations=iterations, progress=progress)
     if moment.shape[-1] > LARGE:
-        return refit(weight, moment, found != 0, left)
+        return refit(weight, moment, found, left)
     scaled = rows(weight, moment) * norm.scale[..., None, :]
-    plain = project(scaled.reshape(weight.shape))
-    fits = [refit(weight, moment, pattern != 0, left) for pattern in (found, plain)]
+    plain = np.where(project(scaled.reshape(weight.shape)), weight, 0)
+    fits = [refit(weight, moment, start, left) for start in (found, plain)]
     return min(fits, key=lambda fit: energy(weight - fit, moment))
 
 
-def refit(weight: NDArray[np.floating], moment: Array, kept: NDArray[np.bool_], left: float = LEFT) -> Array:
-    """The weight nearest to W* in the norm of `moment` among those that are zero outside `kept`.
+def refit(weight: NDArray[np.floating], moment: Array, start: NDArray[np.floating], left: float = LEFT) -> Array:
+    """The weight nearest to W* in the norm of `moment` among those that are zero where `start` is.
 
-    In each row w, with K kept and D dropped: w_K = w*_K + S_KK^-1 S_KD w*_D. Rows of one pattern share the factor;
-    many patterns are fitted at once until `left` is gained (numerics.least_squares).
+    In each row w, with K kept from w0 of the start: w_K = w0_K + S_KK^-1 ((w* - w0) S)_K. Rows of one pattern share the
+    factor; more than a few patterns are fitted at once, from the start until `left` (numerics.least_squares).
     """
     W = rows(weight, moment)
-    groups = (part.reshape(-1, *part.shape[-2:]) for part in (W, moment, kept.reshape(W.shape)))
+    groups = (part.reshape(-1, *part.shape[-2:]) for part in (W, moment, rows(start, moment)))
     return np.stack([_refit(*group, left=left) for group in zip(*groups, strict=True)]).reshape(weight.shape)
 
 
-def _refit(W: Array, S: Array, kept: NDArray[np.bool_], *, left: float) -> Array:
+def _refit(W: Array, S: Array, start: Array, *, left: float) -> Array:
+    kept = start != 0
+    start = np.where(kept.all(axis=1, keepdims=True), W, start)
     patterns, members = np.unique(kept, axis=0, return_inverse=True)
-    by_factor = int((np.count_nonzero(patterns, axis=1).astype(np.float64) ** 3).sum()) / 3
-    result = np.where(kept, W, 0)
-    dropped = (W - result) @ S  # S_KD w*_D in the columns K
-    if len(S) > _SMALL and by_factor > _PRODUCTS * W.size * len(S):
-        return result + conjugate_gradients(dropped, S, np.where(kept, np.diagonal(S), 0), left=left)
+    off = W - start
+    residual = off @ S
+    if len(patterns) > _FEW:
+        curvature, error = np.where(kept, np.diagonal(S), 0), float(np.vdot(residual, off))
+        return start + conjugate_gradients(residual, S, curvature, error, left=left)
+    result = start.copy()
     for index, pattern in enumerate(patterns):
         K = np.flatnonzero(pattern)
         if 0 < len(K) < len(pattern):
             mine = np.flatnonzero(members == index)[:, None]
-            result[mine, K] += cho_solve((factor(S[np.ix_(K, K)]), True), dropped[mine, K].T).T
+            result[mine, K] += cho_solve((factor(S[np.ix_(K, K)]), True), residual[mine, K].T).T
     return result

@@ -38,14 +38,13 @@ def prune_coefficients(
     C = prune(wanted, gram, project, rough=rough)
     if rough:
         return C, B
-    kept = C != 0
     shape = shape_of(weight.shape)
     problem = Problem.of(np.asarray(weight, np.float64).reshape(shape.weight), shape, moment)
     for _ in range(_ROUNDS):
         a = C.transpose(2, 0, 1).reshape(-1, *shape.a)
         B = problem.improve_b(Factors(a, B.reshape(-1, *shape.b)))[0].reshape(B.shape)
         wanted, gram = coefficient_problem(weight, C, B, moment)
-        C = refit(wanted, gram, kept)
+        C = refit(wanted, gram, C)
     return C, B
 
 

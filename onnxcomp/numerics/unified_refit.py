@@ -64,9 +64,11 @@ def refit(
     Never farther from it than `found` was. In a large layer fitted until `left` is gained (numerics.least_squares).
     """
     columns = found.block.columns(weight.shape)
-    residual = rows(weight - found.weight(weight.shape), moment) @ moment
+    off = rows(weight - found.weight(weight.shape), moment)
+    residual = off @ moment
     if moment.shape[-1] > _LARGE:
-        return _moved(found, *_nearer(found, weight.shape, residual, moment, scales=scales, left=left))
+        error = float(np.vdot(residual, off))
+        return _moved(found, *_nearer(found, weight.shape, residual, moment, error, scales=scales, left=left))
     T = residual.reshape(len(found.kinds), found.block.outputs, -1)
     S = moment.reshape(-1, *moment.shape[-2:])
     m, free = found.scales.copy(), found.free.copy()
@@ -88,7 +90,7 @@ def _moved(found: Unification, m: Array, free: Array) -> Unification:
 
 
 def _nearer(
-    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, *, scales: bool, left: float
+    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, error: float, *, scales: bool, left: float
 ) -> tuple[Array, Array]:
     """m and the free weights, all rows of blocks at once, by conjugate gradients."""
     R, C, outputs, g = found.factors.shape
@@ -110,7 +112,7 @@ def _nearer(
     of_m = np.einsum("srcog,scgh,srcoh->src", by_group, S, by_group, optimize=True).reshape(R, C)
     of_free = np.broadcast_to(np.einsum("scgg->scg", S)[:, None, :, None], by_group.shape).reshape(factors.shape) * free
     curvature = np.concatenate([of_m, of_free.reshape(R, -1)], axis=1)
-    x = conjugate_gradients(residual, moment, curvature, weight_of, unknowns_of, left=left)
+    x = conjugate_gradients(residual, moment, curvature, error, weight_of, unknowns_of, left=left)
     return found.scales + x[:, :C], found.free + x[:, C:].reshape(R, C, outputs, g)
 
 
