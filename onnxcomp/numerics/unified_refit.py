@@ -65,11 +65,9 @@ def refit(
     """
     columns = found.block.columns(weight.shape)
     off = rows(weight - found.weight(weight.shape), moment)
-    residual = off @ moment
     if moment.shape[-1] > _LARGE:
-        error = float(np.vdot(residual, off))
-        return _moved(found, *_nearer(found, weight.shape, residual, moment, error, scales=scales, left=left))
-    T = residual.reshape(len(found.kinds), found.block.outputs, -1)
+        return _moved(found, *_nearer(found, weight.shape, off, moment, scales=scales, left=left))
+    T = (off @ moment).reshape(len(found.kinds), found.block.outputs, -1)
     S = moment.reshape(-1, *moment.shape[-2:])
     m, free = found.scales.copy(), found.free.copy()
     for r, kinds in enumerate(found.kinds):
@@ -90,9 +88,9 @@ def _moved(found: Unification, m: Array, free: Array) -> Unification:
 
 
 def _nearer(
-    found: Unification, shape: tuple[int, ...], residual: Array, moment: Array, error: float, *, scales: bool, left: float
+    found: Unification, shape: tuple[int, ...], off: Array, moment: Array, *, scales: bool, left: float
 ) -> tuple[Array, Array]:
-    """m and the free weights, all rows of blocks at once, by conjugate gradients."""
+    """m and the free weights, all rows of blocks at once, by conjugate gradients; `off` is W* - W' in rows."""
     R, C, outputs, g = found.factors.shape
     unified = (found.kinds == Kind.UNIFIED) & scales
     free = (found.kinds == Kind.FREE)[..., None, None]
@@ -100,7 +98,7 @@ def _nearer(
 
     def weight_of(x: NDArray[np.float32]) -> NDArray[np.float32]:
         blocks = x[:, :C, None, None] * factors + x[:, C:].reshape(factors.shape)
-        return found.block.join(blocks, shape).reshape(residual.shape)
+        return found.block.join(blocks, shape).reshape(off.shape)
 
     def unknowns_of(W: NDArray[np.float32]) -> NDArray[np.float32]:
         blocks = found.block.cut(W.reshape(shape))
@@ -112,6 +110,8 @@ def _nearer(
     of_m = np.einsum("srcog,scgh,srcoh->src", by_group, S, by_group, optimize=True).reshape(R, C)
     of_free = np.broadcast_to(np.einsum("scgg->scg", S)[:, None, :, None], by_group.shape).reshape(factors.shape) * free
     curvature = np.concatenate([of_m, of_free.reshape(R, -1)], axis=1)
+    residual = off @ moment
+    error = float(np.vdot(residual, off))
     x = conjugate_gradients(residual, moment, curvature, error, weight_of, unknowns_of, left=left)
     return found.scales + x[:, :C], found.free + x[:, C:].reshape(R, C, outputs, g)
 
