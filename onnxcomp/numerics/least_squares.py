@@ -2,8 +2,8 @@
 
     minimise tr((T - A x) S (T - A x)^T)  over x
 
-Where every row has a pattern of zeros of its own, some products with S do nearly as well as a factor for each, in half
-to a thirtieth of the time. Steps are scaled by the curvature along each unknown, and end when they gain next to
+Where every row has a pattern of zeros of its own, some products with S do nearly as well as a factor for each, as
+soon or up to thirty times sooner. Steps are scaled by the curvature along each unknown, and end when they gain next to
 nothing (Nocedal and Wright, Numerical Optimization, 2006, section 5.1).
 """
 
@@ -21,23 +21,24 @@ ROUGHLY = 5e-3  # the same where that will do: within some 1 %
 
 
 def conjugate_gradients(
-    residual: Array,
+    T: Array,
     S: Array,
     curvature: NDArray[np.floating],
-    error: float,
     weight_of: Callable[[Single], Single] = lambda x: x,
     unknowns_of: Callable[[Single], Single] = lambda W: W,
     *,
     left: float = LEFT,
 ) -> Array:
-    """x (systems, n), each row of which is a problem of its own, from `residual` = T S (rows, Q).
+    """x (systems, n), each row of which is a problem of its own, T being (rows, Q).
 
     `weight_of` is A, from x to a weight (rows, Q), and `unknowns_of` its transpose; by default the identity.
     `curvature` (systems, n) is the diagonal of A^T S A, zero for what is no unknown and stays zero. S is (Q, Q), or
-    (group, Q, Q) with `residual` (group, rows / group, Q). `error` is what is minimised, at x = 0: the nearer T is to
-    what A can give, the fewer the steps, of which the one that gains no more than the share `left` of what remains is
-    the last. In single precision: each step goes to the least along its direction, so rounding makes none harmful.
+    (group, Q, Q) with T (group, rows / group, Q). The less there is to gain over x = 0, the fewer the steps: the one
+    that gains no more than the share `left` of what remains is the last. In single precision: each step goes to the
+    least along its direction, so rounding makes none harmful.
     """
+    residual = T @ S
+    error = float(np.vdot(residual, T))
     single = S.astype(np.float32)
     inverse = _over(np.ones(curvature.shape, np.float32), curvature.astype(np.float32))
     unknown = inverse > 0

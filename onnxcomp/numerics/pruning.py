@@ -10,7 +10,7 @@ from onnxcomp.numerics.moments import energy, factor, rows
 
 Array = NDArray[np.float64]
 
-_FEW = 8  # patterns; for more, conjugate gradients take a twentieth to all of the time that factors do
+_FEW = 8  # patterns, each with a factor; more are fitted at once
 
 
 def prune(
@@ -57,12 +57,9 @@ def _refit(W: Array, S: Array, start: Array, *, left: float) -> Array:
     kept = start != 0
     start = np.where(kept.all(axis=1, keepdims=True), W, start)
     patterns, members = np.unique(kept, axis=0, return_inverse=True)
-    off = W - start
-    residual = off @ S
     if len(patterns) > _FEW:
-        curvature, error = np.where(kept, np.diagonal(S), 0), float(np.vdot(residual, off))
-        return start + conjugate_gradients(residual, S, curvature, error, left=left)
-    result = start.copy()
+        return start + conjugate_gradients(W - start, S, np.where(kept, np.diagonal(S), 0), left=left)
+    result, residual = start.copy(), (W - start) @ S
     for index, pattern in enumerate(patterns):
         K = np.flatnonzero(pattern)
         if 0 < len(K) < len(pattern):

@@ -61,7 +61,7 @@ def refit(
 ) -> Unification:
     """`found` with the magnitudes (unless not `scales`) and free weights nearest to W* in the norm of `moment`.
 
-    Never farther from it than `found` was. In a large layer fitted until `left` is gained (numerics.least_squares).
+    Never farther from it than `found` was. In a large layer fitted until `left` (numerics.least_squares).
     """
     columns = found.block.columns(weight.shape)
     off = rows(weight - found.weight(weight.shape), moment)
@@ -110,9 +110,7 @@ def _nearer(
     of_m = np.einsum("srcog,scgh,srcoh->src", by_group, S, by_group, optimize=True).reshape(R, C)
     of_free = np.broadcast_to(np.einsum("scgg->scg", S)[:, None, :, None], by_group.shape).reshape(factors.shape) * free
     curvature = np.concatenate([of_m, of_free.reshape(R, -1)], axis=1)
-    residual = off @ moment
-    error = float(np.vdot(residual, off))
-    x = conjugate_gradients(residual, moment, curvature, error, weight_of, unknowns_of, left=left)
+    x = conjugate_gradients(off, moment, curvature, weight_of, unknowns_of, left=left)
     return found.scales + x[:, :C], found.free + x[:, C:].reshape(R, C, outputs, g)
 
 

@@ -90,14 +90,14 @@ def test_refit_is_least_squares_on_the_pattern() -> None:
 
 @given(st.integers(0, 1000), st.sampled_from([0.1, 0.5, 0.9]), st.booleans())
 def test_descending_to_it_leaves_next_to_nothing(seed: int, share: float, far: bool) -> None:
-    """Conjugate gradients come within a thousandth of the error that factors reach; the pattern is kept."""
+    """Conjugate gradients come within two thousandths of the error that factors reach; the pattern is kept."""
     rng = np.random.default_rng(seed)
     weight, moment = problem((12, 40), seed, decay=0.8)
     kept = rng.random(weight.shape) < share
     start = np.where(kept, weight + far * rng.standard_normal(weight.shape), 0)
     off = weight - start
     exact = energy(weight - np.concatenate([refit(*row) for row in one_by_one(weight, moment, start)]), moment)
-    found = start + conjugate_gradients(off @ moment, moment, kept * np.diagonal(moment), energy(off, moment))
+    found = start + conjugate_gradients(off, moment, kept * np.diagonal(moment))
     assert not found[~kept].any()
     assert exact * (1 - 1e-6) <= energy(weight - found, moment) <= 1.002 * exact + 1e-9 * energy(off, moment)
 
@@ -119,9 +119,7 @@ def test_from_near_it_takes_few_steps() -> None:
             seen.append(x)
             return x
 
-        off = weight - start
-        curvature = (start != 0) * np.diagonal(moment)
-        conjugate_gradients(off @ moment, moment, curvature, energy(off, moment), weight_of)
+        conjugate_gradients(weight - start, moment, (start != 0) * np.diagonal(moment), weight_of)
         steps.append(len(directions))
     assert steps[1] == 1 and steps[0] > 4, steps
 
