@@ -41,7 +41,7 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-def prepare(folder: Path, cache: Path) -> dict[str, str]:
+def prepare(folder: Path) -> dict[str, str]:
     """What pages take for granted in `folder`: the sources' models, and files by the names that pages use.
 
     Returns the environment to run in.
@@ -58,6 +58,5 @@ def prepare(folder: Path, cache: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "XDG_CACHE_HOME": str(cache),
         "PYTHONDONTWRITEBYTECODE": "1",
     }

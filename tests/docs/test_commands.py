@@ -14,12 +14,6 @@ RUNNABLE = [page for page in PAGES if any(b.language in RUN and not b.skipped fo
 SECONDS = 300  # of a block: to find a command that hangs
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all pages: several optimize the same network."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def one_core() -> Iterator[None]:
     """For commands that measure what they aim at: beside other tests one thread's times are more even than two's."""
@@ -42,8 +36,8 @@ def command_of(block: Block) -> list[str]:
 
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_a_page_runs(page: Path, tmp_path: Path, cache: Path) -> None:
-    environment = prepare(tmp_path, cache)
+def test_a_page_runs(page: Path, tmp_path: Path) -> None:
+    environment = prepare(tmp_path)
     for block in blocks_of(page):
         if block.language in RUN and not block.skipped:
             done = subprocess.run(

@@ -16,9 +16,9 @@ EXAMPLES = REPOSITORY / "examples"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def folder(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A folder with the files that the examples name, and the environment to run in."""
-    environment = prepare(tmp_path, tmp_path_factory.getbasetemp() / "cache")  # one for all
+    environment = prepare(tmp_path)
     shutil.copy(REPOSITORY / "models" / "digits_pruned.onnx", tmp_path / "model.onnx")
     shutil.copy(REPOSITORY / "models" / "digits.npz", tmp_path / "calibration.npz")
     return tmp_path, environment
