@@ -1,6 +1,6 @@
 """The int8 form of a model that `bench --int8` sets beside it: ONNX Runtime's own static quantisation.
 
-    weights      int8, symmetric, one scale an output channel
+    weights      int8, symmetric, one scale an output channel; 7 bits of them where the CPU needs that
     activations  uint8 with a zero point, from the smallest and largest value on the calibration samples
 
 as QuantizeLinear and DequantizeLinear pairs, from which ONNX Runtime makes its integer kernels: of the forms its
@@ -15,6 +15,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from onnxcomp.cost.host import host
 from onnxcomp.cost.layer_times import name_layers
 from onnxcomp.cost.size import file_bytes
 from onnxcomp.errors import ModelError
@@ -23,6 +24,7 @@ from onnxcomp.runtime.session import Feed, reason
 
 CALIBRATION_SAMPLES = 16
 _OPSET = 13  # the first with a scale per channel
+_WIDE_SUMS = frozenset({"avx512_vnni", "avx_vnni", "asimd"})  # sums of products of bytes are of 32 bits
 _LARGE_BYTES = 1 << 30  # from here on weights lie outside the file, which a protobuf limits to 2 GB
 
 
@@ -58,6 +60,8 @@ def quantize(path: str | Path, feeds: Iterable[Feed], folder: Path) -> Path:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            # Other CPUs sum two products in 16 bits, which 8 bits of both factors exceed: answers would be far off.
+            reduce_range=_WIDE_SUMS.isdisjoint(host().features),
             use_external_data_format=large,
         )
     except Exception as error:  # the quantiser raises whatever its parts do

@@ -15,6 +15,7 @@ from onnxcomp import quantized
 from onnxcomp.bench import BenchResult, bench
 from onnxcomp.calibration import Data, open_data
 from onnxcomp.cli import main
+from onnxcomp.cost.host import Host
 from onnxcomp.errors import ModelError
 from onnxcomp.formats import bitmap, functions, sparse_conv
 from onnxcomp.quantized import CALIBRATION_SAMPLES, quantize
@@ -71,13 +72,17 @@ def test_quantised_beside_the_others(tmp_path: Path, opset: int, sparse: bool, n
     assert result.compared == CALIBRATION_SAMPLES and result.batch == 1
 
 
-def test_weights_are_int8_by_channel_and_activations_uint8(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("features", "largest"), [((), 64), (("avx512_vnni",), 127), (("asimd",), 127)])
+def test_weights_are_int8_by_channel_and_activations_uint8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: tuple[str, ...], largest: int
+) -> None:
+    monkeypatch.setattr(quantized, "host", lambda: Host("a CPU", "avx2", 1, "", features))
     graph = onnx.load(quantize(network(tmp_path), data().batches(1), tmp_path)).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     weight = next(array for array in arrays.values() if array.shape == WEIGHT.shape)
     assert weight.dtype == np.int8
     scales = next(a for name, a in arrays.items() if "W" in name and name.endswith("scale"))
-    np.testing.assert_allclose(scales, np.abs(WEIGHT).max(axis=(1, 2, 3)) / 127, rtol=1e-2)
+    np.testing.assert_allclose(scales, np.abs(WEIGHT).max(axis=(1, 2, 3)) / largest, rtol=1e-2)
     points = [arrays[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
     assert points and all(point.dtype == np.uint8 for point in points)
 
