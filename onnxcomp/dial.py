@@ -89,13 +89,15 @@ def farthest(attempt: Attempt, choose: Dialled, judge: Judge, progress: Progress
     Allocations by the loss of the network are tried first. Those by the losses of the layers are tried where that
     ended, and beyond where it is not enough; at equal steps the one decides that changes the outputs less. Where no
     step holds, the rest is left to `within_bound`. Ctrl-C ends the search at the best run so far, where there is one.
-    `whole`: begin with the whole way.
+    `whole`: begin with the whole way, which then ends at what was asked for, not at the least that layers can cost.
     """
 
     trials: dict[Dial, Trial] = {}
 
     def tried(share: float, loss: Loss) -> _Tried:
         progress(SEARCH, min(len(trials), _TRIES - 1), _TRIES)
+        if share == 1 and not whole:  # all layers are as cheap as can be, by either loss
+            loss = "network"
         dial, name = Dial(share, loss), f"{share} {loss}"
         again = cache(lambda: attempt(partial(choose, dial=dial)))
         trial = trials.get(dial) or judge.shelf.get(name)

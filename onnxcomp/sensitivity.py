@@ -23,7 +23,7 @@ from onnxcomp.runtime.session import Feed
 
 SAMPLES = 256  # of the data, from its start
 FEWEST = 16
-ACTIVATIONS = 200_000_000  # of all samples, from which on fewer are taken: every candidate is a run over them
+ACTIVATIONS = 400_000_000  # of all samples, from which on fewer are taken: every candidate is a run over them
 _BATCH = 8  # a larger one takes as long, and more memory
 _SUM = 1e-3  # how far the sum of probabilities may be off one
 

@@ -283,6 +283,11 @@ def test_all_that_is_asked_for_by_the_loss_that_changes_less(layer_change: float
     assert dial == Dial(1.0, loss) and not notes and len(network.dials) == 3  # type: ignore[arg-type]
 
 
+def test_the_least_that_layers_cost_is_the_same_by_either_loss() -> None:
+    network = Network(network=STEPS, layer=STEPS, changes=0.5)
+    assert network.search()[0] == Dial(1.0) and Dial(1.0, "layer") not in network.dials
+
+
 @pytest.mark.parametrize("target", range(STEPS + 1))
 def test_no_farther_than_the_targets_ask(target: int) -> None:
     network = Network(network=STEPS, layer=0, target=target)
